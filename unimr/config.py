@@ -1,0 +1,252 @@
+"""`params.yaml` and the chosen profile as typed, strict objects.
+
+Every stage has a section of its own name. `profiles/<profile>.yaml` overrides single keys. An unknown or misspelt
+key is an error that names the nearest right one.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from unimr.errors import UnimrError
+
+PositiveInt = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(gt=0, lt=10)]
+Weight = Annotated[float, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """Base of all sections: no unknown keys, no silent conversion, no change after loading."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class FetchParams(Section):
+    """Stage `fetch`: how long the download may take, in seconds."""
+
+    timeout_seconds: PositiveInt
+
+
+class TestShare(Section):
+    """Shares held out for test: of items, of (item, language) pairs, of keywords."""
+
+    item: Share
+    pair: Share
+    keyword: Share
+
+
+class UtteranceCounts(Section):
+    """Annotated utterances made per language."""
+
+    train: PositiveInt
+    test: PositiveInt
+
+
+class PrepareParams(Section):
+    """Stage `prepare`: which sources and languages, and how splits are drawn."""
+
+    sources: list[Literal["emoji", "import"]] = Field(min_length=1)
+    languages: list[str] = Field(min_length=1)
+    untrained_languages: list[str]
+    image_size: Annotated[int, Field(ge=16, le=512)]
+    split_seed: int
+    test_share: TestShare
+    utterances_per_language: UtteranceCounts
+    base_items: Annotated[int, Field(ge=0)]
+
+
+class ValidateParams(Section):
+    """Stage `validate`: the share of quarantined rows of a table above which it stops."""
+
+    max_quarantined_share: Share
+
+
+class TextEncoderParams(Section):
+    """The text encoder: hashed character n-grams a word, transformer layers over the words."""
+
+    kind: Literal["ngram"]
+    buckets: PositiveInt
+    ngram_max: Annotated[int, Field(ge=1, le=6)]
+    layers: Annotated[int, Field(ge=0, le=12)]
+    heads: PositiveInt
+    max_words: PositiveInt
+
+
+class NluParams(Section):
+    """The NLU module; `fusion` mixes its features into the text embedding."""
+
+    layers: Annotated[int, Field(ge=0, le=12)]
+    heads: PositiveInt
+    fusion: bool
+
+
+class ImageEncoderParams(Section):
+    """The image encoder: a small residual convolutional network."""
+
+    kind: Literal["convnet"]
+    channels: list[PositiveInt] = Field(min_length=2)
+    image_size: Annotated[int, Field(ge=16, le=512)]
+
+
+class ModelParams(Section):
+    """The unified model. `matryoshka_dims` are the leading dimensions that work on their own."""
+
+    dim: PositiveInt
+    matryoshka_dims: list[PositiveInt] = Field(min_length=1)
+    text: TextEncoderParams
+    nlu: NluParams
+    image: ImageEncoderParams
+
+
+class TrainParams(Section):
+    """What every training stage has: length, batch, optimiser, and how often a checkpoint is written (in steps)."""
+
+    seed: int
+    steps: PositiveInt
+    batch_size: PositiveInt
+    learning_rate: Rate
+    weight_decay: Weight
+    warmup_steps: Annotated[int, Field(ge=0)]
+    checkpoint_every: PositiveInt
+
+
+class TrainImageParams(TrainParams):
+    """Stage `train_image`: warms the image encoder up."""
+
+    contrast_weight: Weight
+
+
+class TrainTextParams(TrainParams):
+    """Stage `train_text`: the text encoder; the n-gram table has a learning rate of its own."""
+
+    table_learning_rate: Rate
+
+
+class TrainNluParams(TrainParams):
+    """Stage `train_nlu`: intent and slots on the frozen encoder."""
+
+
+class TrainJointParams(TrainParams):
+    """Stage `train_joint`: everything together, weighted, with the regression gate."""
+
+    table_learning_rate: Rate
+    image_batch_size: PositiveInt
+    nlu_batch_size: PositiveInt
+    image_weight: Weight
+    nlu_weight: Weight
+    regression_margin: Share
+
+
+class EvaluateParams(Section):
+    """Stage `evaluate`: bootstrap intervals."""
+
+    bootstrap_samples: PositiveInt
+    seed: int
+
+
+class EmbedParams(Section):
+    """Stage `embed`: items encoded at a time."""
+
+    batch_size: PositiveInt
+
+
+class IndexParams(Section):
+    """Stage `index`: where it lives and what it must reach before it is published."""
+
+    uri: str
+    index_type: Literal["FLAT", "HNSW", "IVF_SQ8"]
+    text_languages: list[str] = Field(min_length=1)
+    min_recall_at_10: Share
+    keep_versions: PositiveInt
+
+
+class Params(Section):
+    """All of `params.yaml`, a section a stage."""
+
+    profile: str
+    fetch: FetchParams
+    prepare: PrepareParams
+    validate_: ValidateParams = Field(alias="validate")
+    model: ModelParams
+    train_image: TrainImageParams
+    train_text: TrainTextParams
+    train_nlu: TrainNluParams
+    train_joint: TrainJointParams
+    evaluate: EvaluateParams
+    embed: EmbedParams
+    index: IndexParams
+
+
+def load_params(root: Path = Path()) -> Params:
+    """Read `params.yaml` under `root`, laid over with the profile it names.
+
+    Raises:
+        UnimrError: a file is missing or not YAML, a key is unknown or misspelt, a value has the wrong type.
+    """
+    path = root / "params.yaml"
+    values = _read_yaml(path)
+    profiles = sorted(file.stem for file in (root / "profiles").glob("*.yaml"))
+    profile = values.get("profile")
+    if profile not in profiles:
+        raise UnimrError(f"{path}: profile: there is no profile {profile!r}.{_nearest(str(profile), profiles)}")
+    _overlay(values, _read_yaml(root / "profiles" / f"{profile}.yaml"))
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        raise UnimrError(_explain(path, error)) from error
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UnimrError(f"{path} does not exist. Run unimr in the project folder.") from error
+    except yaml.YAMLError as error:
+        raise UnimrError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise UnimrError(f"{path} must hold sections such as `prepare:`, a stage each.")
+    return values
+
+
+def _overlay(base: dict[str, Any], changes: dict[str, Any]) -> None:
+    """Lay `changes` over `base`, section by section; lists and plain values are replaced."""
+    for key, value in changes.items():
+        if isinstance(value, dict) and isinstance(base.get(key), dict):
+            _overlay(base[key], value)
+        else:
+            base[key] = value
+
+
+def _explain(path: Path, error: ValidationError) -> str:
+    problems = error.errors()
+    unknown = [problem for problem in problems if problem["type"] == "extra_forbidden"]
+    lines = []
+    for problem in unknown or problems:  # a misspelt key also leaves the right one missing: say the cause only
+        place = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            known = _known_keys(problem["loc"][:-1])
+            lines.append(f"{place}: unknown parameter.{_nearest(str(problem['loc'][-1]), known)}")
+        else:
+            lines.append(f"{place}: {problem['msg']} (it is {problem['input']!r})")
+    return f"{path} (with its profile) does not fit: " + "; ".join(lines)
+
+
+def _known_keys(place: tuple[int | str, ...]) -> list[str]:
+    section: Any = Params
+    for part in place:
+        fields = {(field.alias or name): field for name, field in section.model_fields.items()}
+        section = fields[str(part)].annotation
+    return [field.alias or name for name, field in section.model_fields.items()]
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    known = list(known)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f" Did you mean `{close[0]}`?" if close else f" Known: {', '.join(known)}."

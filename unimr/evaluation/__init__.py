@@ -1,0 +1,1 @@
+"""Evaluation: metrics, baselines, the evaluate stage and its report."""

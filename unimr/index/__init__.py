@@ -1,0 +1,1 @@
+"""The search index: building, verifying, publishing and rolling back."""

@@ -1,0 +1,1 @@
+"""The unified model: text encoder, NLU module, image encoder and the retriever that joins them."""

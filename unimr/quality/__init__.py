@@ -1,0 +1,1 @@
+"""Validation of the tables: expectations, quarantine and the page that shows both."""
