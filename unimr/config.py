@@ -55,6 +55,7 @@ class PrepareParams(Section):
     sources: list[Literal["emoji", "import"]] = Field(min_length=1)
     languages: list[str] = Field(min_length=1)
     untrained_languages: list[str]
+    unseen_styles: list[str]
     image_size: Annotated[int, Field(ge=16, le=512)]
     split_seed: int
     test_share: TestShare

@@ -1,0 +1,147 @@
+"""The default catalogue: emoji in three renderings, named in many languages.
+
+Pictures and metadata: emoji-datasource (Google, Twitter) and OpenMoji. Names and keywords: Unicode CLDR annotations.
+An item is an emoji or one of its single skin-tone variants; its id is the lower-case code points.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from unimr.data.items import Item, ItemText, Picture
+from unimr.errors import UnimrError
+
+SKIN_TONES = {
+    "1F3FB": "light",
+    "1F3FC": "medium-light",
+    "1F3FD": "medium",
+    "1F3FE": "medium-dark",
+    "1F3FF": "dark",
+}
+YEARS = {
+    "0.6": 2010, "0.7": 2014, "1.0": 2015, "2.0": 2015, "3.0": 2016, "4.0": 2016, "5.0": 2017, "11.0": 2018,
+    "12.0": 2019, "12.1": 2019, "13.0": 2020, "13.1": 2020, "14.0": 2021, "15.0": 2022, "15.1": 2023, "16.0": 2024,
+}  # fmt: skip
+"""Emoji version → the year it was released (0.6 and 0.7 are Unicode 6.0 and 7.0)."""
+
+
+def read_emoji(raw: Path, languages: Sequence[str], image_size: int, base_items: int = 0) -> list[Item]:
+    """Read the fetched archives into items, base emoji each followed by its skin tones.
+
+    Args:
+        raw: folder with the archives of stage `fetch`.
+        languages: CLDR language tags.
+        image_size: side of the drawn OpenMoji pictures, in pixels.
+        base_items: how many base emoji to take, evenly spread over the catalogue; 0 for all.
+
+    Raises:
+        UnimrError: an archive is missing or lacks a language.
+    """
+    metadata = [entry for entry in json.loads(_member(raw, "google", "emoji.json")) if entry["category"] != "Component"]
+    metadata.sort(key=lambda entry: entry["sort_order"])
+    if base_items:
+        step = max(1, len(metadata) // base_items)
+        metadata = metadata[::step][:base_items]
+    entries = [entry for base in metadata for entry in _family(base)]
+    annotations = {lang: _annotations(raw, lang) for lang in languages}
+    pictures = _pictures(raw, entries, image_size)
+    return [_item(entry, annotations, pictures[entry["unified"]]) for entry in entries]
+
+
+def _family(base: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A base emoji and its five single skin tones (mixed tones of couples are left out)."""
+    yield {**base, "base": base["unified"], "tone": None}
+    for tone, variant in base.get("skin_variations", {}).items():
+        if tone in SKIN_TONES:
+            yield {**base, **variant, "base": base["unified"], "tone": tone}
+
+
+def _item(entry: dict[str, Any], annotations: dict[str, dict[str, Any]], pictures: tuple[Picture, ...]) -> Item:
+    symbol = "".join(chr(int(point, 16)) for point in entry["unified"].split("-")).replace("\ufe0f", "")
+    attributes = {
+        "category": entry["category"],
+        "subcategory": entry["subcategory"],
+        "year": str(YEARS[entry["added_in"]]),
+        "base": entry["base"].lower(),
+    }
+    if entry["tone"]:
+        attributes["skin_tone"] = SKIN_TONES[entry["tone"]]
+    gender = _gender(entry["unified"].split("-"))
+    if gender:
+        attributes["gender"] = gender
+    texts = tuple(text for lang, found in annotations.items() for text in _texts(lang, found.get(symbol), entry["tone"]))
+    return Item(entry["unified"].lower(), entry["base"].lower(), attributes, texts, pictures)
+
+
+def _gender(points: list[str]) -> str | None:
+    """Gender that the sequence itself states: ♀ or ♂, or a woman or a man alone in it."""
+    women = points.count("2640") + points.count("1F469") + points.count("1F467") + points.count("1F475")
+    men = points.count("2642") + points.count("1F468") + points.count("1F466") + points.count("1F474")
+    if bool(women) == bool(men):
+        return None
+    return "woman" if women else "man"
+
+
+def _texts(lang: str, annotation: dict[str, list[str]] | None, tone: str | None) -> Iterator[ItemText]:
+    """Name and keywords; a skin tone's keywords are its base's and are not repeated."""
+    if annotation is None:
+        return
+    for name in annotation.get("tts", [])[:1]:
+        yield ItemText(lang, "name", name)
+    if tone is None:
+        for keyword in annotation.get("default", []):
+            yield ItemText(lang, "keyword", keyword)
+
+
+def _annotations(raw: Path, lang: str) -> dict[str, Any]:
+    """Emoji character → {"tts": [name], "default": keywords}, from the plain and the derived annotations."""
+    plain = json.loads(_member(raw, "cldr", f"annotations/{lang}/annotations.json"))
+    derived = json.loads(_member(raw, "cldr-derived", f"annotationsDerived/{lang}/annotations.json"))
+    return {**plain["annotations"]["annotations"], **derived["annotationsDerived"]["annotations"]}
+
+
+def _member(raw: Path, archive: str, name: str) -> bytes:
+    path = raw / f"{archive}.tar"
+    if not path.exists():
+        raise UnimrError(f"{path} does not exist. Run `dvc repro fetch` to fetch it.")
+    with tarfile.open(path) as opened:
+        try:
+            member = opened.extractfile(name)
+        except KeyError:
+            member = None
+        if member is None:
+            raise UnimrError(f"{path} has no {name}. If it names a language, check prepare.languages in params.yaml.")
+        return member.read()
+
+
+def _pictures(raw: Path, entries: list[dict[str, Any]], image_size: int) -> dict[str, tuple[Picture, ...]]:
+    """Code points → the three renderings."""
+    import resvg_py
+
+    google, twitter, openmoji = (_all_files(raw / f"{name}.tar") for name in ("google", "twitter", "openmoji"))
+    found = {}
+    for entry in entries:
+        code = entry["unified"]
+        drawing = openmoji.get(f"{code}.svg") or openmoji[f"{code.replace('-FE0F', '')}.svg"]
+        drawn = resvg_py.svg_to_bytes(svg_string=drawing.decode(), width=image_size, height=image_size)
+        found[code] = (
+            Picture("google", google[entry["image"]]),
+            Picture("twitter", twitter[entry["image"]]),
+            Picture("openmoji", bytes(drawn)),
+        )
+    return found
+
+
+def _all_files(path: Path) -> dict[str, bytes]:
+    """File name → content, of a whole archive in one pass."""
+    files = {}
+    with tarfile.open(path) as archive:
+        for entry in archive:
+            member = archive.extractfile(entry)
+            if member is not None:
+                files[Path(entry.name).name] = member.read()
+    return files

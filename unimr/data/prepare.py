@@ -1,0 +1,129 @@
+"""Stage `prepare`: items of all sources → the four tables, the slot values and the data card."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from PIL import Image
+
+from unimr.config import Params, PrepareParams
+from unimr.data.card import write_card
+from unimr.data.emoji import read_emoji
+from unimr.data.fetch import RAW_FOLDER
+from unimr.data.items import KIND_OF_ROLE, Item
+from unimr.data.queries import make_queries
+from unimr.data.splits import SplitText, picture_split, split_texts
+from unimr.data.tables import write_table
+from unimr.data.text import normalise
+from unimr.data.utterances import make_utterances, write_slot_values
+
+log = logging.getLogger(__name__)
+
+PREPARED_FOLDER = Path("data/prepared")
+
+Reader = Callable[[PrepareParams, Path], list[Item]]
+
+
+def _read_emoji_source(params: PrepareParams, root: Path) -> list[Item]:
+    languages = [*params.languages, *params.untrained_languages]
+    return read_emoji(root / RAW_FOLDER, languages, params.image_size, params.base_items)
+
+
+SOURCES: dict[str, Reader] = {"emoji": _read_emoji_source}
+"""Name in `prepare.sources` → what reads it into items."""
+
+
+def run(params: Params, root: Path) -> None:
+    """Write `data/prepared` and `data/README.md`.
+
+    Raises:
+        UnimrError: a source is missing or malformed.
+    """
+    items = [item for source in params.prepare.sources for item in SOURCES[source](params.prepare, root)]
+    texts = split_texts(params.prepare, items)
+    folder = root / PREPARED_FOLDER
+    tables = {"images": images_table(params.prepare, items), "texts": texts_table(params.prepare, items, texts)}
+    tables["utterances"] = make_utterances(params.prepare, root, items, texts)
+    tables["queries"], tables["qrels"] = make_queries(items, texts, tables["images"], tables["utterances"])
+    for name, table in tables.items():
+        write_table(folder, name, table)
+        log.info("%s: %d rows", name, len(table))
+    write_slot_values(params.prepare, root, folder)
+    write_card(root / "data" / "README.md", params.prepare, tables)
+
+
+def images_table(params: PrepareParams, items: Sequence[Item]) -> pd.DataFrame:
+    """A row a picture."""
+    rows = []
+    for item in items:
+        for picture in item.pictures:
+            width, height = Image.open(io.BytesIO(picture.data)).size
+            rows.append(
+                {
+                    "image_id": f"{item.item_id}/{picture.style}",
+                    "item_id": item.item_id,
+                    "style": picture.style,
+                    "image": picture.data,
+                    "width": width,
+                    "height": height,
+                    "sha256": hashlib.sha256(picture.data).hexdigest(),
+                    "attributes": item.attributes,
+                    "split": picture_split(params, item.base_id, picture.style),
+                }
+            )
+    return _without_shared_pictures(pd.DataFrame(rows))
+
+
+def _without_shared_pictures(images: pd.DataFrame) -> pd.DataFrame:
+    """Some flags and signs are drawn alike for two items: a train picture that a test split holds too is dropped."""
+    test = set(images.loc[images["split"] != "train", "sha256"])
+    leaked = (images["split"] == "train") & images["sha256"].isin(test)
+    return images[~leaked].reset_index(drop=True)
+
+
+def texts_table(params: PrepareParams, items: Sequence[Item], texts: Sequence[SplitText]) -> pd.DataFrame:
+    """A row a text: names, keywords, and a description composed of them for every base item and language."""
+    rows = []
+    numbers: dict[tuple[str, str, str], int] = defaultdict(int)
+    seen: set[tuple[str, str, str, str]] = set()
+    for row in [*texts, *_descriptions(items, texts)]:
+        text, role = row.text.text, row.text.role
+        key = (row.item_id, row.text.lang, role, normalise(text))
+        if key in seen:
+            continue
+        seen.add(key)
+        place = (row.item_id, row.text.lang, role)
+        suffix = f"/{numbers[place]}" if role == "keyword" else ""
+        numbers[place] += 1
+        rows.append(
+            {
+                "text_id": f"{row.item_id}/{row.text.lang}/{role}{suffix}",
+                "item_id": row.item_id,
+                "lang": row.text.lang,
+                "kind": KIND_OF_ROLE[role],
+                "role": role,
+                "text": text,
+                "split": row.split,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _descriptions(items: Sequence[Item], texts: Sequence[SplitText]) -> Iterable[SplitText]:
+    """Name and keywords as one long text, made only of texts of the same split: nothing held out slips in."""
+    parts: dict[tuple[str, str, str], dict[str, list[Any]]] = defaultdict(lambda: {"name": [], "keyword": []})
+    for row in texts:
+        if row.text.role in ("name", "keyword"):
+            parts[row.item_id, row.text.lang, row.split][row.text.role].append(row.text)
+    for (item_id, lang, split), found in parts.items():
+        if found["name"] and found["keyword"]:
+            words = ", ".join(dict.fromkeys(text.text for text in found["keyword"]))
+            text = type(found["name"][0])(lang, "description", f"{found['name'][0].text}: {words}")
+            yield SplitText(item_id, text, split)
