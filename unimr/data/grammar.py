@@ -161,6 +161,9 @@ class _Composer:
         self.filler = filler
         self.rng = rng
         self.space = " " if grammar.spaces else ""
+        # Chit-chat takes no "for my birthday card", only tails that punctuation sets apart.
+        loose = [tail for tail in lists["tails"] if not tail.text[0].isalnum()]
+        self.tails = {True: loose or lists["tails"], False: lists["tails"]}
 
     def utterance(self) -> Utterance:
         request = self.request()
@@ -279,7 +282,7 @@ class _Composer:
         if distractor:
             tail = self.expand(self.rng.choice(self.lists["distractor_tails"]), {"distractor": distractor})
         elif self.rng.random() < _TAIL:
-            tail = self.expand(self.rng.choice(self.lists["tails"]), {})
+            tail = self.expand(self.rng.choice(self.tails[request.intent == "out_of_scope"]), {})
         else:
             return [*leads, frame]
         return [*leads, *_with_tail(frame, tail)]
