@@ -29,7 +29,7 @@ def open_picture(data: bytes) -> Image.Image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the bound below is stricter
             picture = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:
-        raise UnimrError(f"The picture is refused: it declares more than {MAX_PIXELS:,} pixels. Make it smaller.") from error
+        raise UnimrError(f"The picture is refused: more than {MAX_PIXELS:,} pixels. Make it smaller.") from error
     except (OSError, ValueError, SyntaxError) as error:
         raise UnimrError("This is not a picture: only PNG, JPEG and WebP are read.") from error
     width, height = picture.size

@@ -1,0 +1,130 @@
+"""Stage `index`: builds a version from the embeddings, verifies it, publishes it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+from unimr.config import IndexParams, Params
+from unimr.files import atomic_folder, write_json
+from unimr.index import verify
+from unimr.index.catalogue import Catalogue, write_catalogue
+from unimr.index.embed import EMBEDDINGS, MODEL, TABLES, read_manifest, read_rows
+from unimr.index.encoder import Encoder
+from unimr.index.lexical import ARRAYS, VOCABULARY, LexicalIndex
+from unimr.index.publish import (
+    collection_name,
+    publish,
+    publishing,
+    verify_version,
+    versions_folder,
+    write_version_manifest,
+)
+from unimr.index.schema import COLLECTIONS
+from unimr.index.store import Rows, Store, store_path
+
+log = logging.getLogger(__name__)
+
+METRICS = Path("metrics/index.json")
+SLOT_VALUES = "slot_values.json"
+LAYOUT = 1
+"""Of a version folder; a change makes new versions of the same content."""
+
+
+def run(params: Params, root: Path) -> None:
+    """Run the stage `index` with the model in `models/train_joint`."""
+    from unimr.model.manifest import model_version
+    from unimr.model.retriever import UnifiedRetriever
+
+    build(params.index, root, UnifiedRetriever.load(root / MODEL), model_version(root / MODEL))
+
+
+def build(params: IndexParams, root: Path, model: Encoder, model_version: str) -> str:
+    """Build, verify and publish a version; returns its name, a hash of its content.
+
+    Raises:
+        UnimrError: the embeddings or the build do not pass a check; the published version is unchanged.
+    """
+    tables, embeddings = root / TABLES, root / EMBEDDINGS
+    manifest = read_manifest(embeddings)
+    verify.check_origin(manifest, tables, model_version, model.dim)
+    rows = {spec.name: read_rows(embeddings / f"{spec.name}.parquet", spec) for spec in COLLECTIONS}
+    expected = verify.expected_ids(tables, params.text_languages)
+    for spec in COLLECTIONS:
+        verify.check_rows(spec, rows[spec.name], expected[spec.name], manifest)
+    verify.check_canaries(tables, rows, model)
+    version = content_hash(params, manifest)
+    with publishing(root):
+        folder = versions_folder(root) / version
+        if not folder.exists():
+            with atomic_folder(folder) as temporary:
+                write_version(temporary, version, params, root, rows, manifest)
+        notes = verify_version(folder)
+        publish(root, version, params.keep_versions)
+    write_json(root / METRICS, {key: notes[key] for key in ("version", "model_version", "rows", "recall_at_10")})
+    return version
+
+
+def content_hash(params: IndexParams, manifest: dict[str, Any]) -> str:
+    """Name of the version that these embeddings and parameters make."""
+    of_embeddings = [manifest[key] for key in ("model_version", "data_hash", "files")]
+    content = [LAYOUT, params.uri, params.index_type, *of_embeddings]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def write_version(
+    folder: Path, version: str, params: IndexParams, root: Path, rows: dict[str, Rows], manifest: dict[str, Any]
+) -> None:
+    """Write everything a search needs into `folder`, and verify it as it will be opened.
+
+    Raises:
+        UnimrError: what was stored is not what was given, or is not found well enough.
+    """
+    uri = params.uri or store_path(folder)
+    fill_store(uri, version, params.index_type, rows)
+    for name in (ARRAYS, VOCABULARY):
+        shutil.copyfile(root / EMBEDDINGS / name, folder / name)
+    shutil.copyfile(root / TABLES / SLOT_VALUES, folder / SLOT_VALUES)
+    shutil.copytree(root / MODEL, folder / "model")
+    write_catalogue(root / TABLES, folder)
+    recall = check_store(uri, version, params, rows)
+    verify.check_lexical(LexicalIndex.load(folder), Catalogue(folder))
+    notes = {
+        "version": version,
+        "uri": params.uri,
+        "index_type": params.index_type,
+        "model_version": manifest["model_version"],
+        "data_hash": manifest["data_hash"],
+        "dim": manifest["dim"],
+        "rows": manifest["rows"],
+        "recall_at_10": recall,
+    }
+    write_version_manifest(folder, notes)
+
+
+def fill_store(uri: str, version: str, index_type: str, rows: dict[str, Rows]) -> None:
+    """Create and fill the collections of a version; what a killed build left of them on a server is removed."""
+    with Store(uri) as store:
+        left = set(store.collections())
+        for spec in COLLECTIONS:
+            name, content = collection_name(version, spec), rows[spec.name]
+            if name in left:
+                store.drop(name)
+            store.create(name, spec, content.vectors.shape[1], index_type, len(content.vectors))
+            store.insert(name, spec, content)
+
+
+def check_store(uri: str, version: str, params: IndexParams, rows: dict[str, Rows]) -> dict[str, float]:
+    """Open the store again and check what it holds and finds; returns recall@10 by collection."""
+    recall = {}
+    with Store(uri) as store:
+        for spec in COLLECTIONS:
+            name = collection_name(version, spec)
+            store.load(name)
+            verify.check_stored(store, name, spec, rows[spec.name])
+            recall[spec.name] = verify.check_recall(store, name, spec, rows[spec.name], params.min_recall_at_10)
+    return recall

@@ -1,0 +1,270 @@
+"""The vector store: the only file that knows Milvus.
+
+A URI is all that tells an embedded Milvus Lite folder (`…/milvus.db`) from a server (`http://host:19530`). Milvus
+Lite accepts NaN, zero vectors and repeated keys, so rows are checked here before they are stored. Vectors have unit
+length (checked), so the inner product is the cosine; the engine of Milvus Lite computes the norms of all rows at
+every search under COSINE, which the inner product saves (10,458 rows of 256: 11 ms instead of 16 ms).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unimr.errors import UnimrError
+from unimr.index.schema import NUMBER_FIELDS, UNKNOWN_NUMBER, CollectionSpec, Filter, group_filters
+
+METRIC = "IP"
+ROWS_AT_A_TIME = 1_000
+QUERIES_AT_A_TIME = 50
+UNIT_TOLERANCE = 1e-3
+KEY_BYTES = 512
+TEXT_BYTES = 16_384
+TIMEOUT_SECONDS = 60.0
+_NO_PINGS = {"grpc.keepalive_time_ms": 2**31 - 1}
+"""The server inside Milvus Lite hangs up on a client that pings an idle connection, as pymilvus does by default."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a collection: one value a row in every field of the specification, and `vectors [rows, dim]`."""
+
+    fields: dict[str, list[Any]]
+    vectors: np.ndarray
+
+    def ids(self, spec: CollectionSpec) -> list[str]:
+        """The keys of the rows."""
+        return self.fields[spec.key]
+
+
+@dataclass(frozen=True)
+class StoredHit:
+    """A row that was found: its similarity (the cosine, larger is nearer) and its fields."""
+
+    score: float
+    fields: dict[str, Any]
+
+
+def check_vectors(what: str, ids: Sequence[str], vectors: np.ndarray, dim: int) -> None:
+    """Check what Milvus Lite would accept silently.
+
+    Raises:
+        UnimrError: rows are missing or repeated, or a vector is NaN, zero, not of unit length or of a wrong dimension.
+    """
+    if len(ids) != len(vectors):
+        raise UnimrError(f"{what}: {len(ids)} ids but {len(vectors)} vectors.")
+    if vectors.ndim != 2 or vectors.shape[1] != dim:
+        raise UnimrError(f"{what}: the vectors have the shape {vectors.shape}, not [rows, {dim}].")
+    if len(set(ids)) != len(ids):
+        seen: set[str] = set()
+        twice = next(one for one in ids if one in seen or seen.add(one))  # type: ignore[func-returns-value]
+        raise UnimrError(f"{what}: the id {twice!r} occurs more than once.")
+    finite = np.isfinite(vectors).all(axis=1)
+    if not finite.all():
+        raise UnimrError(f"{what}: the vector of {ids[int(finite.argmin())]!r} holds NaN or infinity.")
+    wrong = np.abs(np.linalg.norm(vectors, axis=1) - 1) > UNIT_TOLERANCE
+    if wrong.any():
+        raise UnimrError(f"{what}: the vector of {ids[int(wrong.argmax())]!r} does not have unit length.")
+
+
+def expression(filters: Iterable[Filter]) -> str:
+    """The Milvus expression of typed filters. Values are written as JSON literals, so that none can end early."""
+    parts = [" or ".join(map(_comparison, group)) for group in group_filters(filters)]
+    return " and ".join(f"({part})" for part in parts)
+
+
+def _comparison(item: Filter) -> str:
+    literal = json.dumps(item.value, ensure_ascii=False)
+    text = f"{item.field} {item.op} {literal}"
+    if item.field in NUMBER_FIELDS and item.op in ("<", "<=", "!="):
+        return f"({text} and {item.field} != {UNKNOWN_NUMBER})"
+    return text
+
+
+class Store:
+    """One open store. Milvus Lite locks its folder: one process at a time, until `close`.
+
+    Raises:
+        UnimrError: the folder is in use by another process, or the server does not answer.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self.embedded = "://" not in uri
+        # Every failure is raised as a UnimrError; the libraries would also print a traceback.
+        for library in ("pymilvus", "milvus_lite"):
+            logging.getLogger(library).setLevel(logging.CRITICAL)
+        from pymilvus import MilvusClient
+        from pymilvus.exceptions import ConnectionConfigException, MilvusException
+
+        try:
+            self._client = MilvusClient(uri, timeout=TIMEOUT_SECONDS, grpc_options=_NO_PINGS if self.embedded else {})
+        except ConnectionConfigException as error:
+            raise UnimrError(
+                f"The index {uri} cannot be opened: another process holds it, or it is damaged. "
+                "Stop that process, or open a copy of the folder."
+            ) from error
+        except MilvusException as error:
+            raise UnimrError(f"The index server {uri} does not answer ({error.message}). Start it, or check "
+                             "`index.uri` in params.yaml.") from error
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection and give the lock of an embedded folder back."""
+        self._client.close()
+        if self.embedded:
+            from milvus_lite.server_manager import server_manager_instance
+
+            server_manager_instance.release_server(self.uri)
+
+    def create(self, name: str, spec: CollectionSpec, dim: int, index_type: str, rows: int) -> None:
+        """Create an empty collection; `rows` is how many it will hold (it sizes the cells of IVF_SQ8).
+
+        Raises:
+            UnimrError: a collection of that name exists.
+        """
+        from pymilvus import DataType
+
+        schema = self._client.create_schema(auto_id=False)
+        schema.add_field(spec.key, DataType.VARCHAR, is_primary=True, max_length=KEY_BYTES)
+        for field in spec.strings:
+            schema.add_field(field, DataType.VARCHAR, max_length=TEXT_BYTES if field == "text" else KEY_BYTES)
+        for field in NUMBER_FIELDS:
+            schema.add_field(field, DataType.INT64)
+        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dim)
+        build = _build_parameters(index_type, rows)
+        index = self._client.prepare_index_params()
+        # Milvus Lite reads the inner copy of the build parameters, a server the outer one.
+        index.add_index("vector", index_type=index_type, metric_type=METRIC, params={**build, "params": build})
+        with self._explained("create", name):
+            if self._client.has_collection(name):
+                raise UnimrError(f"The index {self.uri} already has a collection {name}.")
+            self._client.create_collection(name, schema=schema, index_params=index)
+
+    def insert(self, name: str, spec: CollectionSpec, rows: Rows) -> None:
+        """Insert rows in batches, make them durable and load the collection.
+
+        Raises:
+            UnimrError: the rows do not pass `check_vectors`.
+        """
+        ids = rows.ids(spec)
+        check_vectors(name, ids, rows.vectors, rows.vectors.shape[-1])
+        columns = [rows.fields[field] for field in spec.fields]
+        with self._explained("fill", name):
+            for start in range(0, len(ids), ROWS_AT_A_TIME):
+                part = slice(start, start + ROWS_AT_A_TIME)
+                values = zip(*(column[part] for column in columns), strict=True)
+                batch = [dict(zip(spec.fields, row, strict=True)) for row in values]
+                for row, vector in zip(batch, rows.vectors[part], strict=True):
+                    row["vector"] = vector
+                self._client.insert(name, batch)
+            self._client.flush(name)
+        self.load(name)
+
+    def load(self, name: str) -> None:
+        """Load a collection, so that it can be searched."""
+        with self._explained("load", name):
+            self._client.load_collection(name)
+
+    def count(self, name: str) -> int:
+        """Number of rows of a collection."""
+        with self._explained("count", name):
+            found = self._client.query(name, filter="", output_fields=["count(*)"])
+        return int(found[0]["count(*)"])
+
+    def search(
+        self, name: str, spec: CollectionSpec, queries: np.ndarray, k: int, filters: Sequence[Filter] = ()
+    ) -> list[list[StoredHit]]:
+        """The `k` nearest rows to each of `queries [queries, dim]` among those that satisfy the filters."""
+        hits: list[list[StoredHit]] = []
+        for start in range(0, len(queries), QUERIES_AT_A_TIME):
+            with self._explained("search", name):
+                found = self._client.search(
+                    name,
+                    data=list(np.ascontiguousarray(queries[start : start + QUERIES_AT_A_TIME], np.float32)),
+                    limit=k,
+                    filter=expression(filters),
+                    output_fields=list(spec.fields),
+                    search_params={"metric_type": METRIC, "params": {"ef": max(128, 2 * k), "nprobe": 32}},
+                )
+            hits += [[_hit(spec, row) for row in rows] for rows in found]
+        return hits
+
+    def fetch(self, name: str, spec: CollectionSpec, ids: Sequence[str]) -> dict[str, np.ndarray]:
+        """Vectors by key; a key that is not stored is left out."""
+        vectors: dict[str, np.ndarray] = {}
+        for start in range(0, len(ids), ROWS_AT_A_TIME):
+            with self._explained("read", name):
+                rows = self._client.get(name, ids=list(ids[start : start + ROWS_AT_A_TIME]), output_fields=["vector"])
+            vectors |= {row[spec.key]: np.asarray(row["vector"], np.float32) for row in rows}
+        return vectors
+
+    def point_alias(self, alias: str, name: str) -> None:
+        """Let an alias name this collection from now on, in one step."""
+        with self._explained("point an alias at", name):
+            known = [each for each in self._client.list_collections() if alias in self._aliases(each)]
+            if known:
+                self._client.alter_alias(name, alias)
+            else:
+                self._client.create_alias(name, alias)
+
+    def collections(self) -> list[str]:
+        """Names of all collections."""
+        with self._explained("list", "the collections"):
+            return sorted(self._client.list_collections())
+
+    def drop(self, name: str) -> None:
+        """Remove a collection.
+
+        Raises:
+            UnimrError: an alias names it (Milvus Lite would remove it all the same).
+        """
+        with self._explained("drop", name):
+            aliases = self._aliases(name)
+            if aliases:
+                raise UnimrError(f"The collection {name} is live as {', '.join(aliases)} and was not removed.")
+            self._client.drop_collection(name)
+
+    def _aliases(self, name: str) -> list[str]:
+        return list(self._client.list_aliases(name).get("aliases", []))
+
+    @contextmanager
+    def _explained(self, action: str, name: str) -> Iterator[None]:
+        from pymilvus.exceptions import MilvusException
+
+        try:
+            yield
+        except MilvusException as error:
+            raise UnimrError(
+                f"The index {self.uri} could not {action} {name}: {error.message}. Run `dvc repro` to build it anew, "
+                "or `unimr rollback` to return to the version before."
+            ) from error
+
+
+def _hit(spec: CollectionSpec, row: Mapping[str, Any]) -> StoredHit:
+    return StoredHit(float(row["distance"]), {**row["entity"], spec.key: row[spec.key]})
+
+
+def _build_parameters(index_type: str, rows: int) -> dict[str, int]:
+    if index_type == "HNSW":
+        return {"M": 16, "efConstruction": 200}
+    if index_type == "IVF_SQ8":
+        return {"nlist": max(1, min(1024, rows // 39))}  # FAISS wants at least 39 rows a cell to train on
+    return {}
+
+
+def store_path(folder: Path) -> str:
+    """URI of the embedded store inside a folder."""
+    return str(folder / "milvus.db")
