@@ -58,7 +58,9 @@ _ATTEMPTS = 30
 
 _MARK = re.compile(r"\s*[?？؟]$")
 _STOPS = ".。।"
+_COMMAS = ",،，、"
 _NO_SPACE_BEFORE = tuple(",.;:!?،؟؛。、，！？।")
+_EDGES = "".join(_NO_SPACE_BEFORE) + "¿¡«»“”„\"'‘’()"
 _PUNCTUATION = re.compile(r"[,.;:!?…،؛؟।]+(?=\s|$)|[¿¡。、，！？：；]")
 _WORDS = re.compile(r"\s+|\S+")
 _RUNS = re.compile(r"\w{1,2}|\W+")
@@ -161,9 +163,8 @@ class _Composer:
         self.filler = filler
         self.rng = rng
         self.space = " " if grammar.spaces else ""
-        # Chit-chat takes no "for my birthday card", only tails that punctuation sets apart.
-        loose = [tail for tail in lists["tails"] if not tail.text[0].isalnum()]
-        self.tails = {True: loose or lists["tails"], False: lists["tails"]}
+        # Chit-chat takes no "for my birthday card", only tails that are sentences of their own.
+        self.loose_tails = tuple(tail for tail in lists["tails"] if tail.text[0] in _STOPS)
 
     def utterance(self) -> Utterance:
         request = self.request()
@@ -275,14 +276,15 @@ class _Composer:
         if request.frame in self.lists.get(f"short.{request.intent}", ()):
             return [frame]
         leads = self.leads()
+        tails = self.loose_tails if request.intent == "out_of_scope" else self.lists["tails"]
         distractor = [_Piece(request.distractor, "name")] if request.distractor else None
         if distractor and self.rng.random() < _DISTRACTOR_LEADS:
             lead = self.expand(self.rng.choice(self.lists["distractor_leads"]), {"distractor": distractor})
             return [*leads, lead, frame]
         if distractor:
             tail = self.expand(self.rng.choice(self.lists["distractor_tails"]), {"distractor": distractor})
-        elif self.rng.random() < _TAIL:
-            tail = self.expand(self.rng.choice(self.tails[request.intent == "out_of_scope"]), {})
+        elif tails and self.rng.random() < _TAIL:
+            tail = self.expand(self.rng.choice(tails), {})
         else:
             return [*leads, frame]
         return [*leads, *_with_tail(frame, tail)]
@@ -330,7 +332,7 @@ class _Composer:
         budget = len(words) if not keep else max(1, len([word for word in words if word.strip()]) // 2)
         for position, word in enumerate(words):
             touches = (position == 0 and glued[0]) or (position == len(words) - 1 and glued[1])
-            core = word.strip("".join(_NO_SPACE_BEFORE) + "¿¡«»“”„\"'‘’()")
+            core = word.strip(_EDGES)
             if not any(c.isalpha() for c in core) or core == keep or (touches and self.space):
                 continue
             pseudo = filler.word(self.rng) if self.rng.random() < _REPLACED and budget else None
@@ -362,11 +364,14 @@ class _Composer:
 
 
 def _with_tail(frame: list[_Piece], tail: list[_Piece]) -> list[list[_Piece]]:
-    """Joins frame and tail: a tail that starts with a full stop is a sentence of its own."""
+    """Joins frame and tail: a tail that starts with a full stop is a sentence of its own.
+
+    So is one that starts with a comma after a question; any other goes before the question mark.
+    """
     mark = _MARK.search(frame[-1].text)
-    if tail[0].text[0] in _STOPS:
-        stop = tail[0].text[0]
-        end = [] if mark else [_Piece(stop, "text")]
+    sign = tail[0].text[0]
+    if sign in _STOPS or (mark and sign in _COMMAS):
+        end = [] if mark else [_Piece(sign, "text")]
         return [[*frame, *end], [tail[0]._replace(text=tail[0].text[1:].lstrip()), *tail[1:]]]
     if mark is None:
         return [frame, tail]
@@ -401,6 +406,8 @@ def _join(pieces: Sequence[_Piece]) -> tuple[str, tuple[Slot, ...]]:
                 part = part.lstrip()
             if part.startswith(_NO_SPACE_BEFORE):
                 text = text.rstrip()
+                if part[0] in _COMMAS and text.endswith(("?", "？", "؟")):
+                    part = part[1:]
         if piece.kind == "slot":
             slots.append(Slot(len(text), len(text) + len(part), piece.label))
         text += part
