@@ -16,6 +16,9 @@ _LONGEST = {True: 12, False: 3}
 _SHORTEST = {True: 3, False: 1}
 _ORDER = {True: 2, False: 1}  # scripts without spaces have thousands of characters: pairs are enough
 _ATTEMPTS = 12
+_REPLACED, _INSERTED = 0.35, 0.08  # shares of the words
+_WORDS = {True: re.compile(r"\s+|\S+"), False: re.compile(r"\w{1,2}|\W+")}
+_EDGES = ",.;:!?،؟؛。、，！？।¿¡«»“”„\"'‘’()"
 _LETTERS = re.compile(r"[^\s\d_.,;:!?()\[\]{}<>«»“”„‘’'\"/&+*#%|~^=$…。、，！？：；・（）「」『』–—-]+")
 
 
@@ -41,6 +44,26 @@ class Filler:
             if len(word) >= _SHORTEST[self._spaces] and (not self._spaces or word not in self._known):
                 return word
         return None
+
+    def replace_words(self, text: str, glued: tuple[bool, bool], keep: str, rng: random.Random) -> str:
+        """Returns the text with about a third of its words replaced and a few inserted.
+
+        ``glued`` says whether a name touches the text's start or end: a word written together with
+        it stays. With a word to ``keep``, that one and at least half of the others stay too.
+        """
+        words = _WORDS[self._spaces].findall(text)
+        budget = len(words) if not keep else max(1, sum(bool(word.strip()) for word in words) // 2)
+        for position, word in enumerate(words):
+            touches = (position == 0 and glued[0]) or (position == len(words) - 1 and glued[1])
+            core = word.strip(_EDGES)
+            if not any(c.isalpha() for c in core) or core == keep or (touches and self._spaces):
+                continue
+            if budget and rng.random() < _REPLACED and (pseudo := self.word(rng)):
+                budget -= 1
+                words[position] = word.replace(core, pseudo, 1)
+            if rng.random() < _INSERTED and (pseudo := self.word(rng)):
+                words[position] = pseudo + (" " if self._spaces else "") + words[position]
+        return "".join(words)
 
     def _walk(self, rng: random.Random) -> str:
         context = "\x02" * self._order

@@ -13,16 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from unimr.data.filler import Filler
-from unimr.data.grammar_file import (
-    INTENTS,
-    PEOPLE,
-    SLOTS,
-    Grammar,
-    Production,
-    Split,
-    load_grammar,
-    slot_values,
-)
+from unimr.data.grammar_file import INTENTS, PEOPLE, SLOTS, Grammar, Production, Split, load_grammar, slot_values
 from unimr.errors import UnimrError
 
 __all__ = [
@@ -53,17 +44,14 @@ _MODIFIERS = (0.45, 0.42, 0.13)  # none, one, two
 _MODIFIER_WEIGHTS = {"style": 3.0, "skin_tone": 4.0, "gender": 3.0, "time": 1.5}
 _DIGITS = 0.6
 _LOWER, _CAPITAL, _BARE_PUNCTUATION = 0.2, 0.4, 0.3
-_NOISY, _REPLACED, _INSERTED = 0.5, 0.35, 0.08
+_NOISY = 0.5
 _ATTEMPTS = 30
 
 _MARK = re.compile(r"\s*[?？؟]$")
 _STOPS = ".。।"
 _COMMAS = ",،，、"
 _NO_SPACE_BEFORE = tuple(",.;:!?،؟؛。、，！？।")
-_EDGES = "".join(_NO_SPACE_BEFORE) + "¿¡«»“”„\"'‘’()"
 _PUNCTUATION = re.compile(r"[,.;:!?…،؛؟।]+(?=\s|$)|[¿¡。、，！？：；]")
-_WORDS = re.compile(r"\s+|\S+")
-_RUNS = re.compile(r"\w{1,2}|\W+")
 _TURKISH = str.maketrans({"I": "ı", "İ": "i"})
 
 
@@ -120,6 +108,7 @@ def generate_utterances(
 
     Raises:
         UnimrError: there are no subjects.
+
     """
     if not subjects:
         raise UnimrError(f"No utterances can be made for '{grammar.lang}': there is no subject to ask for.")
@@ -201,8 +190,8 @@ class _Composer:
         return None
 
     def slot_surfaces(self, request: _Request) -> tuple[dict[str, list[_Piece]], str | None]:
-        """Returns the pieces for the frame's placeholders, and the item that is asked for."""
-        subject, holes = request.subject, request.frame.holes
+        """Returns the pieces for the frame's fields, and the item that is asked for."""
+        subject, fields = request.subject, request.frame.fields
         if subject is None and request.intent == "out_of_scope":
             return {}, None
         labels = self.modifier_labels(request)
@@ -219,25 +208,25 @@ class _Composer:
         fills["mods"] = modifiers
         if subject:
             fills["subject"] = [_Piece(subject.name, "slot", "subject")]
-        about_people = not {"skin_tone", "gender"}.isdisjoint({*labels, *holes})
-        for label in holes & set(self.grammar.values):
+        about_people = not {"skin_tone", "gender"}.isdisjoint({*labels, *fields})
+        for label in fields & set(self.grammar.values):
             value = PEOPLE if label == "category" and about_people else self.canonical(label, None)
             fills[label] = [self.surface(label, value)]
         return fills, item_id
 
     def modifier_labels(self, request: _Request) -> list[str]:
         """Which modifiers to use: none, one or two, that fit the subject or the set."""
-        subject, holes = request.subject, request.frame.holes
-        if "mods" not in holes:
+        subject, fields = request.subject, request.frame.fields
+        if "mods" not in fields:
             return []
         fitting = {"style", "time"}
         if subject is None or subject.variants:
             fitting.add("skin_tone")
         if subject is None or subject.genders:
             fitting.add("gender")
-        fitting -= holes
+        fitting -= fields
         number = self.rng.choices(range(3), _MODIFIERS)[0]
-        if subject is None and "category" not in holes:
+        if subject is None and "category" not in fields:
             number = max(number, 1)  # a set without a category has to be narrowed by something
         labels: list[str] = []
         while len(labels) < number and fitting:
@@ -270,7 +259,7 @@ class _Composer:
 
     def components(self, request: _Request, fills: dict[str, list[_Piece]]) -> list[list[_Piece]]:
         """Leads, frame and tail, each a list of pieces; the frame's question mark goes last."""
-        if "distractor" in request.frame.holes or request.intent == "out_of_scope":
+        if "distractor" in request.frame.fields or request.intent == "out_of_scope":
             fills = {**fills, "distractor": [_Piece(self.rng.choice(self.subjects).name, "name")]}
         frame = self.expand(request.frame, fills)
         if request.frame in self.lists.get(f"short.{request.intent}", ()):
@@ -291,10 +280,11 @@ class _Composer:
 
     def leads(self) -> list[list[_Piece]]:
         shares = (("openings", _OPENING), ("fillers", _FILLER_WORD), ("politeness", _POLITENESS))
-        return [self.expand(self.rng.choice(self.lists[name]), {}) for name, share in shares if self.rng.random() < share]
+        chosen = [name for name, share in shares if self.rng.random() < share]
+        return [self.expand(self.rng.choice(self.lists[name]), {}) for name in chosen]
 
     def expand(self, production: Production, fills: Mapping[str, list[_Piece]], part: str = "") -> list[_Piece]:
-        """Replaces the placeholders: by ``fills``, or by an entry of the file's own parts."""
+        """Replaces the fields: by ``fills``, or by an entry of the file's own parts."""
         pieces: list[_Piece] = []
         for kind, value in production.tokens:
             if kind == "text":
@@ -323,25 +313,9 @@ class _Composer:
                 position > 0 and pieces[position - 1].kind in ("slot", "name"),
                 position + 1 < len(pieces) and pieces[position + 1].kind in ("slot", "name"),
             )
-            text = self.noisy_text(piece.text, filler, glued, longest if kept is None else "")
+            text = filler.replace_words(piece.text, glued, longest if kept is None else "", self.rng)
             noisy.append(piece._replace(text=text))
         return noisy
-
-    def noisy_text(self, text: str, filler: Filler, glued: tuple[bool, bool], keep: str) -> str:
-        words = (_WORDS if self.grammar.spaces else _RUNS).findall(text)
-        budget = len(words) if not keep else max(1, len([word for word in words if word.strip()]) // 2)
-        for position, word in enumerate(words):
-            touches = (position == 0 and glued[0]) or (position == len(words) - 1 and glued[1])
-            core = word.strip(_EDGES)
-            if not any(c.isalpha() for c in core) or core == keep or (touches and self.space):
-                continue
-            pseudo = filler.word(self.rng) if self.rng.random() < _REPLACED and budget else None
-            if pseudo:
-                budget -= 1
-                words[position] = word.replace(core, pseudo, 1)
-            if self.rng.random() < _INSERTED:
-                words[position] = (filler.word(self.rng) or "") + self.space + words[position]
-        return "".join(words)
 
     def styled(self, sentences: list[list[_Piece]]) -> list[_Piece]:
         """Puts the components in a row with the case and punctuation that this writer uses."""
@@ -405,10 +379,16 @@ def _join(pieces: Sequence[_Piece]) -> tuple[str, tuple[Slot, ...]]:
             if not text or text.endswith(" "):
                 part = part.lstrip()
             if part.startswith(_NO_SPACE_BEFORE):
-                text = text.rstrip()
+                text = _without_comma(text, slots)
                 if part[0] in _COMMAS and text.endswith(("?", "？", "؟")):
                     part = part[1:]
         if piece.kind == "slot":
             slots.append(Slot(len(text), len(text) + len(part), piece.label))
         text += part
-    return text.rstrip(), tuple(slots)
+    return _without_comma(text, slots), tuple(slots)
+
+
+def _without_comma(text: str, slots: Sequence[Slot]) -> str:
+    """The text without the space and comma that an empty place for modifiers leaves behind."""
+    end = slots[-1].end if slots else 0
+    return text[:end] + text[end:].rstrip(" " + _COMMAS)

@@ -1,7 +1,7 @@
 """The grammar of intent-rich queries: one YAML file a language, read strictly and split.
 
 A file holds lists of *productions* (openings, frames, tails, carrier phrases of modifiers, ...) and
-the *values* of the slots. A production is a template: literal text with placeholders, which are
+the *values* of the slots. A production is a template: literal text with fields, which are
 slots (``{subject}``), the modifiers' place (``{mods}``), another item's name (``{distractor}``) or
 one of the file's own ``parts`` (``{show}``). Every list is divided by a hash into productions of
 train and of test, so that an utterance of test is phrased in ways that training never saw; the
@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import yaml
 
@@ -44,7 +45,7 @@ CANONICAL: dict[str, tuple[str, ...]] = {
 }
 
 Split = Literal["train", "test"]
-Token = tuple[str, str]  # ("text" | "hole", the literal text | the placeholder's name)
+Token = tuple[str, str]  # ("text" | "field", the literal text | the field's name)
 
 _PLAIN_LISTS = ("openings", "politeness", "fillers", "tails")
 _DISTRACTOR_LISTS = ("distractor_tails", "distractor_leads")
@@ -53,7 +54,7 @@ _KEYS = {"lang", "spaces", *_PLAIN_LISTS, *_DISTRACTOR_LISTS, "modifiers", "part
 _OPTIONAL_KEYS = {"digits"}
 _SHORT_INTENTS = ("find_image", "find_text", "filter_set", "find_similar")
 _FILTERS = {"category", "style", "time", "skin_tone", "gender", "mods"}
-_HOLES = {
+_FIELDS = {
     "find_image": {"subject", "style", "mods"},
     "find_text": {"subject", "style", "mods"},
     "find_similar": {"subject", "style", "mods"},
@@ -62,27 +63,33 @@ _HOLES = {
 }
 _SMALLEST_LIST = 3
 _SMALLEST_IN_TEST = 3
-_HOLE = re.compile(r"\{(\w+)\}")
+_FIELD = re.compile(r"\{(\w+)\}")
 
 
 @dataclass(frozen=True)
 class Production:
-    """One entry of a list: its text in the file, and the same cut into literals and placeholders."""
+    """One entry of a list: its text in the file, and the same cut into literals and fields."""
 
     text: str
     tokens: tuple[Token, ...]
 
     @property
-    def holes(self) -> frozenset[str]:
-        """The names of the placeholders."""
-        return frozenset(name for kind, name in self.tokens if kind == "hole")
+    def fields(self) -> frozenset[str]:
+        """The names of the fields."""
+        return frozenset(name for kind, name in self.tokens if kind == "field")
+
+    @property
+    def wording(self) -> str:
+        """Its words and fields without case, spaces, punctuation and modifiers: what is held out."""
+        return "".join(
+            _letters(value) if kind == "text" else f"{{{value}}}" for kind, value in self.tokens if value != "mods"
+        )
 
     @property
     def bare(self) -> bool:
         """Whether it has no words beside slots (``{subject} {mods}``), so that nothing can be held out."""
-        return self.holes <= {*SLOTS, "mods"} and not any(
-            kind == "text" and any(c.isalnum() for c in text) for kind, text in self.tokens
-        )
+        words = "".join(value for kind, value in self.tokens if kind == "text")
+        return self.fields <= {*SLOTS, "mods"} and not _letters(words)
 
 
 @dataclass(frozen=True)
@@ -102,24 +109,31 @@ class Grammar:
     def split(self, split: Split, split_seed: int) -> dict[str, tuple[Production, ...]]:
         """Returns the productions of one split: about a third of every list is test's, the rest train's.
 
-        Entries are ordered by a hash of (``split_seed``, language, list, entry) and the first third
-        is held out, so every list of six or more has at least three in test. Bare entries, which
-        have no phrasing to hold out, are always train's.
+        Wordings are ordered by a hash of (``split_seed``, language, list, wording) and the first
+        third is held out, so every list of six or more has at least three entries in test. Entries
+        that differ in quotes or modifiers only are one wording and stay together; bare entries,
+        which have no wording, are always train's.
         """
         return {name: self._split_list(name, entries, split, split_seed) for name, entries in self.lists.items()}
 
     def _split_list(
         self, name: str, entries: tuple[Production, ...], split: Split, split_seed: int
     ) -> tuple[Production, ...]:
-        ranked = sorted(
-            (entry for entry in entries if not entry.bare),
-            key=lambda entry: _digest(split_seed, self.lang, name, entry.text),
-        )
-        size = round(len(ranked) / 3)
-        if len(ranked) >= 2 * _SMALLEST_IN_TEST:
-            size = max(size, _SMALLEST_IN_TEST)
-        held_out = set(ranked[: max(size, 1)])
-        return tuple(entry for entry in entries if (entry in held_out) == (split == "test"))
+        wordings = [entry.wording for entry in entries if not entry.bare]
+        size = max(round(len(wordings) / 3), _SMALLEST_IN_TEST if len(wordings) >= 2 * _SMALLEST_IN_TEST else 1)
+        held_out: set[str] = set()
+        held_out_entries = 0
+        for wording in sorted(set(wordings), key=lambda wording: _digest(split_seed, self.lang, name, wording)):
+            if held_out_entries >= size:
+                break
+            held_out.add(wording)
+            held_out_entries += wordings.count(wording)
+        return tuple(entry for entry in entries if (entry.wording in held_out) == (split == "test"))
+
+
+def _letters(text: str) -> str:
+    """The letters, marks and digits of a text, without case."""
+    return "".join(c for c in text.casefold() if unicodedata.category(c)[0] in "LMN")
 
 
 def _digest(*parts: object) -> str:
@@ -143,8 +157,9 @@ def load_grammar(path: Path) -> Grammar:
 
     Raises:
         UnimrError: the file cannot be read, has a missing or unknown key, an empty or repeating
-            list, an unknown placeholder, or a value that two canonical values share. The message
+            list, an unknown field, or a value that two canonical values share. The message
             names the file and the key.
+
     """
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -162,96 +177,97 @@ class _Reader:
     def fail(self, key: str, problem: str) -> UnimrError:
         return UnimrError(f"The grammar {self.path} is wrong at '{key}': {problem}")
 
-    def grammar(self, raw: Any) -> Grammar:
-        self.keys("(top)", raw, _KEYS, _OPTIONAL_KEYS)
-        if not isinstance(raw["spaces"], bool):
+    def grammar(self, raw: object) -> Grammar:
+        top = self.keyed("(top)", raw, _KEYS, _OPTIONAL_KEYS)
+        spaces = top["spaces"]
+        if not isinstance(spaces, bool):
             raise self.fail("spaces", "true or false is expected")
-        if raw["lang"] != self.path.stem:
-            raise self.fail("lang", f"'{raw['lang']}' does not match the file's name")
-        values = self.values(raw["values"], raw.get("digits"))
-        return Grammar(raw["lang"], raw["spaces"], self.lists(raw), values)
+        if top["lang"] != self.path.stem:
+            raise self.fail("lang", f"'{top['lang']}' does not match the file's name")
+        return Grammar(self.path.stem, spaces, self.lists(top), self.values(top["values"], top.get("digits")))
 
-    def keys(self, key: str, raw: Any, required: set[str], optional: set[str] | frozenset[str] = frozenset()) -> None:
+    def mapping(self, key: str, raw: object) -> dict[str, object]:
         if not isinstance(raw, dict):
             raise self.fail(key, "a mapping is expected")
-        present = {str(name) for name in raw}
-        for wrong, word in ((required - present, "missing"), (present - required - optional, "unknown")):
+        return {str(name): value for name, value in raw.items()}
+
+    def keyed(self, key: str, raw: object, required: set[str], optional: set[str] | None = None) -> dict[str, object]:
+        """The mapping, if it has the required keys and no others than the optional ones."""
+        mapping = self.mapping(key, raw)
+        missing, unknown = required - mapping.keys(), mapping.keys() - required - (optional or set())
+        for wrong, word in ((missing, "missing"), (unknown, "unknown")):
             if wrong:
                 raise self.fail(key, f"{word} key {', '.join(sorted(wrong))}")
+        return mapping
 
-    def lists(self, raw: dict[str, Any]) -> dict[str, tuple[Production, ...]]:
-        if not isinstance(raw["parts"], dict):
-            raise self.fail("parts", "a mapping is expected")
-        self.keys("modifiers", raw["modifiers"], set(_MODIFIERS))
-        self.keys("frames", raw["frames"], set(INTENTS))
-        self.keys("short", raw["short"], set(_SHORT_INTENTS))
-        parts = set(raw["parts"])
+    def lists(self, raw: dict[str, object]) -> dict[str, tuple[Production, ...]]:
+        parts = self.mapping("parts", raw["parts"])
+        modifiers = self.keyed("modifiers", raw["modifiers"], set(_MODIFIERS))
+        frames = self.keyed("frames", raw["frames"], set(INTENTS))
+        short = self.keyed("short", raw["short"], set(_SHORT_INTENTS))
         lists = {name: self.entries(name, raw[name], set()) for name in _PLAIN_LISTS}
         for name in _DISTRACTOR_LISTS:
             lists[name] = self.entries(name, raw[name], {"distractor"}, needs={"distractor"})
         for label in _MODIFIERS:
-            lists[f"modifiers.{label}"] = self.entries(
-                f"modifiers.{label}", raw["modifiers"][label], {label}, needs={label}
-            )
-        for part, entries in raw["parts"].items():
+            lists[f"modifiers.{label}"] = self.entries(f"modifiers.{label}", modifiers[label], {label}, needs={label})
+        for part, entries in parts.items():
             lists[f"parts.{part}"] = self.entries(f"parts.{part}", entries, {"distractor"})
-        for group in ("frames", "short"):
-            for intent, entries in raw[group].items():
+        for group, of_group in (("frames", frames), ("short", short)):
+            for intent, entries in of_group.items():
                 name = f"{group}.{intent}"
-                lists[name] = self.entries(name, entries, _HOLES[intent] | parts, needs=self.needs(intent))
-        self.parts_are_used(parts, lists)
+                lists[name] = self.entries(name, entries, _FIELDS[intent] | parts.keys(), needs=self.needs(intent))
+        self.parts_are_used(set(parts), lists)
         return lists
 
     @staticmethod
     def needs(intent: str) -> set[str]:
-        """One of these placeholders has to occur in a frame of the intent (none: an empty set)."""
+        """One of these fields has to occur in a frame of the intent (none: an empty set)."""
         if intent == "filter_set":
             return _FILTERS
         return {"subject"} if intent != "out_of_scope" else set()
 
     def entries(
-        self, key: str, raw: Any, holes: set[str], needs: set[str] | frozenset[str] = frozenset()
+        self, key: str, raw: object, fields: set[str], needs: set[str] | frozenset[str] = frozenset()
     ) -> tuple[Production, ...]:
         entries = tuple(_production(text) for text in self.strings(key, raw))
         if len(entries) < _SMALLEST_LIST:
             raise self.fail(key, f"at least {_SMALLEST_LIST} entries are needed, so that each split has some")
         for entry in entries:
-            if unknown := entry.holes - holes:
-                raise self.fail(key, f"placeholder {', '.join(sorted(unknown))} cannot stand in '{entry.text}'")
-            if needs and not entry.holes & needs:
-                raise self.fail(key, f"'{entry.text}' needs a placeholder of {', '.join(sorted(needs))}")
+            if unknown := entry.fields - fields:
+                raise self.fail(key, f"field {', '.join(sorted(unknown))} cannot stand in '{entry.text}'")
+            if needs and not entry.fields & needs:
+                raise self.fail(key, f"'{entry.text}' needs a field of {', '.join(sorted(needs))}")
         return entries
 
-    def strings(self, key: str, raw: Any) -> list[str]:
+    def strings(self, key: str, raw: object) -> list[str]:
         if not isinstance(raw, list) or not raw:
             raise self.fail(key, "a list with entries is expected, it is empty or no list")
+        texts: list[str] = []
         for text in raw:
             if not isinstance(text, str) or not text.strip():
                 raise self.fail(key, f"{text!r} is no text; put it in quotes")
-        if twice := sorted({text for text in raw if raw.count(text) > 1}):
-            raise self.fail(key, f"'{twice[0]}' occurs twice")
-        return raw
+            if text in texts:
+                raise self.fail(key, f"'{text}' occurs twice")
+            texts.append(text)
+        return texts
 
     def parts_are_used(self, parts: set[str], lists: Mapping[str, tuple[Production, ...]]) -> None:
-        used = {hole for entries in lists.values() for entry in entries for hole in entry.holes}
+        used = {field for entries in lists.values() for entry in entries for field in entry.fields}
         if unused := sorted(parts - used):
             raise self.fail(f"parts.{unused[0]}", "no frame uses it")
 
-    def values(self, raw: Any, digits: Any) -> dict[str, dict[str, tuple[str, ...]]]:
-        self.keys("values", raw, {*CANONICAL, "count"})
-        if digits is not None and (not isinstance(digits, str) or len(digits) != 10):
+    def values(self, raw: object, digits: object) -> dict[str, dict[str, tuple[str, ...]]]:
+        labels = self.keyed("values", raw, {*CANONICAL, "count"})
+        if digits is not None and not (isinstance(digits, str) and len(digits) == 10):
             raise self.fail("digits", "a text of the ten digits from zero is expected")
         values: dict[str, dict[str, tuple[str, ...]]] = {}
         for label, canonical in CANONICAL.items():
-            self.keys(f"values.{label}", raw[label], set(canonical))
+            surfaces = self.keyed(f"values.{label}", labels[label], set(canonical))
             values[label] = {
-                value: tuple(self.strings(f"values.{label}.{value}", raw[label][value])) for value in canonical
+                value: tuple(self.strings(f"values.{label}.{value}", surfaces[value])) for value in canonical
             }
-        words = raw["count"]
-        self.keys("values.count", words, set(), {str(number) for number in COUNTS})
-        spoken = {
-            str(number): tuple(self.strings(f"values.count.{number}", entries)) for number, entries in words.items()
-        }
+        words = self.keyed("values.count", labels["count"], set(), {str(number) for number in COUNTS})
+        spoken = {number: tuple(self.strings(f"values.count.{number}", entries)) for number, entries in words.items()}
         values["count"] = {str(n): (*_numerals(n, digits), *spoken.get(str(n), ())) for n in COUNTS}
         values["time"] = {str(year): _numerals(year, digits) for year in YEARS}
         self.surfaces_are_distinct(values)
@@ -267,15 +283,13 @@ class _Reader:
                         raise self.fail(f"values.{label}.{value}", f"'{surface}' also means {other}")
 
 
-def _numerals(number: int, digits: str | None) -> tuple[str, ...]:
+def _numerals(number: int, digits: object) -> tuple[str, ...]:
     """The number in European digits and, where the language has its own, in those."""
     european = str(number)
-    return (european,) if digits is None else (european, "".join(digits[int(d)] for d in european))
+    return (european,) if not isinstance(digits, str) else (european, "".join(digits[int(d)] for d in european))
 
 
 def _production(text: str) -> Production:
-    pieces = _HOLE.split(text)
-    tokens = tuple(
-        ("hole" if position % 2 else "text", piece) for position, piece in enumerate(pieces) if piece
-    )
+    pieces = _FIELD.split(text)
+    tokens = tuple(("field" if position % 2 else "text", piece) for position, piece in enumerate(pieces) if piece)
     return Production(text, tokens)
