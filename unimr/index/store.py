@@ -98,8 +98,8 @@ class Store:
     def __init__(self, uri: str) -> None:
         self.uri = uri
         self.embedded = "://" not in uri
-        # Every failure is raised as a UnimrError; the libraries would also print a traceback.
-        for library in ("pymilvus", "milvus_lite"):
+        # Every failure is raised as a UnimrError; the libraries would also log it, and calls that Lite lacks.
+        for library in ("pymilvus", "milvus_lite", "grpc"):
             logging.getLogger(library).setLevel(logging.CRITICAL)
         from pymilvus import MilvusClient
         from pymilvus.exceptions import ConnectionConfigException, MilvusException
