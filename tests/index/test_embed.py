@@ -5,7 +5,7 @@ import pytest
 
 from unimr.errors import UnimrError
 from unimr.files import read_json
-from unimr.index.embed import EMBEDDINGS, data_hash, digest, embed, read_manifest, read_rows
+from unimr.index.embed import EMBEDDINGS, _attribute_columns, data_hash, digest, embed, read_manifest, read_rows
 from unimr.index.schema import IMAGES, TEXTS, UNKNOWN_NUMBER
 
 from .small_index import DIM, VERSION, WordEncoder, params
@@ -67,6 +67,5 @@ def test_digest_depends_on_who_has_which_vector_and_not_on_the_order():
 
 
 def test_an_item_without_a_year_has_none_in_the_index(root):
-    from unimr.index.embed import _attribute_columns
-
-    assert _attribute_columns([{"year": "soon"}, {}, {"year": "2019"}])["year"] == [UNKNOWN_NUMBER, UNKNOWN_NUMBER, 2019]
+    columns = _attribute_columns([{"year": "soon"}, {}, {"year": "2019"}])
+    assert columns["year"] == [UNKNOWN_NUMBER, UNKNOWN_NUMBER, 2019]

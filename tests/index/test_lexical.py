@@ -13,6 +13,9 @@ ROWS = [
     ("3", "en", "name", "grinning cat"), ("3", "en", "keyword", "happy"), ("3", "de", "name", "grinsende Katze"),
     ("4", "hi", "name", "बिल्ली"), ("4", "en", "description", "a lonely description"),
     ("5", "th", "name", "ภูเขาไฟ"), ("5", "zh", "name", "火山"), ("6", "zh", "name", "山"),
+    ("7", "en", "name", "sun"),
+    *[("7", "en", "keyword", word) for word in ("day", "hot", "ray", "sky", "light", "star")],
+    ("8", "en", "name", "sun sun"),
 ]  # fmt: skip
 
 
@@ -24,7 +27,8 @@ def index() -> LexicalIndex:
 @pytest.mark.parametrize(
     ("query", "item"),
     [("cat", "1"), ("CAT", "1"), ("happy cat", "3"), ("cat tears", "2"), ("Katze", "3"), ("猫", "1"), ("火山", "5"),
-     ("ภูเขาไฟ", "5"), ("बिल्ली", "4"), ("嬉し泣き", "2"), ("lonely", "4")],
+     ("ภูเขาไฟ", "5"), ("बिल्ली", "4"), ("嬉し泣き", "2"), ("lonely", "4"),
+     ("sun", "7")],
 )  # fmt: skip
 def test_best_item(index, query, item):
     assert index.search(query, 3)[0].item_id == item

@@ -156,7 +156,7 @@ def test_a_folder_held_by_another_process_is_named_and_its_copy_opens(tmp_path):
 
 def test_no_server_is_a_clear_error(monkeypatch):
     monkeypatch.setattr("unimr.index.store.TIMEOUT_SECONDS", 1.0)
-    with pytest.raises(UnimrError, match="http://127.0.0.1:1"):
+    with pytest.raises(UnimrError, match=r"http://127\.0\.0\.1:1"):
         Store("http://127.0.0.1:1")
 
 

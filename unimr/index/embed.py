@@ -150,7 +150,8 @@ def read_rows(path: Path, spec: CollectionSpec) -> Rows:
         table = pq.read_table(path, columns=[*spec.fields, "vector"])
         vectors = table["vector"].combine_chunks()
         flat = vectors.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
-        return Rows({name: table[name].to_pylist() for name in spec.fields}, flat.reshape(len(table), vectors.type.list_size))
+        shaped = flat.reshape(len(table), vectors.type.list_size)
+        return Rows({name: table[name].to_pylist() for name in spec.fields}, shaped)
     except (pa.ArrowException, OSError, KeyError) as error:
         raise UnimrError(f"The embeddings {path} cannot be read ({error}). Run `dvc repro`.") from error
 
