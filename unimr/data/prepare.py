@@ -18,11 +18,12 @@ from unimr.data.card import write_card
 from unimr.data.emoji import read_emoji
 from unimr.data.fetch import RAW_FOLDER
 from unimr.data.items import KIND_OF_ROLE, Item
-from unimr.data.queries import make_queries
+from unimr.data.queries import is_composed_for_test, make_queries, variant_pairs
 from unimr.data.splits import SplitText, picture_split, split_texts
 from unimr.data.tables import write_table
 from unimr.data.text import normalise
 from unimr.data.utterances import make_utterances, write_slot_values
+from unimr.files import write_json
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +56,15 @@ def run(params: Params, root: Path) -> None:
     for name, table in tables.items():
         write_table(folder, name, table)
         log.info("%s: %d rows", name, len(table))
+    write_json(folder / "compositions.json", compositions(items, texts))
     write_slot_values(params.prepare, root, folder)
     write_card(root / "data" / "README.md", params.prepare, tables)
+
+
+def compositions(items: Sequence[Item], texts: Sequence[SplitText]) -> list[dict[str, Any]]:
+    """Base, variant and the words for the difference, of the families that training may compose."""
+    pairs = [pair for pair in variant_pairs(items, texts) if not is_composed_for_test(pair[0])]
+    return [{"base": base, "variant": variant, "words": sorted(set(words.values()))} for base, variant, words in pairs]
 
 
 def images_table(params: PrepareParams, items: Sequence[Item]) -> pd.DataFrame:

@@ -65,7 +65,7 @@ def _utterance_tasks(utterances: pd.DataFrame) -> Iterator[Query]:
     if utterances.empty:
         return
     for row in utterances[utterances["split"] == "test"].itertuples():
-        if row.item_id is not None and not any(slot["label"] == "skin_tone" for slot in row.slots):
+        if isinstance(row.item_id, str) and not any(slot["label"] == "skin_tone" for slot in row.slots):
             task = "intent_distractor_to_item" if "/distractor/" in row.utterance_id else "intent_to_item"
             yield Query(task, row.lang, row.text, (row.item_id,))
 

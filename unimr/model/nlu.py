@@ -1,0 +1,127 @@
+"""The NLU module: intent and slots of a query, and features that tell the retriever what the query is about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from unimr.config import NluParams
+from unimr.data.text import Word
+from unimr.model.text_encoder import TextStates, TransformerLayer, attention_pool
+
+INTENTS = ("find_image", "find_text", "filter_set", "find_similar", "out_of_scope")
+SLOTS = ("subject", "skin_tone", "gender", "style", "category", "time", "count")
+TAGS = ("O", *(f"{prefix}-{slot}" for slot in SLOTS for prefix in ("B", "I")))
+"""BIO tags of a word; `B-subject` begins a subject, `I-subject` continues it."""
+SUBJECT_TAGS = [TAGS.index("B-subject"), TAGS.index("I-subject")]
+
+
+@dataclass(frozen=True)
+class PredictedSlot:
+    """A slot found in a query: `text[start:end]`, its label and the model's mean probability for it."""
+
+    start: int
+    end: int
+    label: str
+    text: str
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Understanding:
+    """What a query asks for."""
+
+    intent: str
+    confidence: float
+    slots: tuple[PredictedSlot, ...]
+
+
+@dataclass(frozen=True)
+class NluOutput:
+    """Output of the module: intent logits `[batch, intents]`, tag logits `[batch, tokens, tags]`, features `[batch, dim]`."""
+
+    intent_logits: torch.Tensor
+    tag_logits: torch.Tensor
+    features: torch.Tensor
+
+
+class NluModule(nn.Module):
+    """Intent and slots from the encoder's word states, by transformer layers of its own.
+
+    The features are the word states pooled by how probably each word belongs to the subject (content against
+    noise), plus the expected intent (arXiv 2601.14714, the NLU features fused into the text encoder).
+    """
+
+    def __init__(self, params: NluParams, dim: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(TransformerLayer(dim, params.heads) for _ in range(params.layers))
+        self.norm = nn.LayerNorm(dim)
+        self.intent_score = nn.Linear(dim, 1)
+        self.intent = nn.Linear(dim, len(INTENTS))
+        self.tags = nn.Linear(dim, len(TAGS))
+        self.intent_feature = nn.Linear(len(INTENTS), dim, bias=False)
+        self.content = nn.Linear(dim, dim)
+        nn.init.zeros_(self.intent_feature.weight)
+        nn.init.eye_(self.content.weight)
+
+    def forward(self, text: TextStates) -> NluOutput:
+        """Understand a batch of encoded texts."""
+        states = text.states
+        for layer in self.layers:
+            states = layer(states, text.mask)
+        states = self.norm(states)
+        pooled = attention_pool(states, self.intent_score(states).squeeze(-1), text.mask)
+        intent_logits, tag_logits = self.intent(pooled), self.tags(states)
+        subject = tag_logits.float().softmax(-1)[..., SUBJECT_TAGS].sum(-1)
+        content = attention_pool(text.states, subject.clamp_min(1e-3).log() + text.scores.float(), text.mask)
+        features = self.content(content) + self.intent_feature(intent_logits.float().softmax(-1).to(content.dtype))
+        return NluOutput(intent_logits, tag_logits, features)
+
+
+class FusionGate(nn.Module):
+    """Mixes the NLU features into the pooled text vector, dimension by dimension."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.gate = nn.Linear(2 * dim, dim)
+        nn.init.zeros_(self.gate.weight)
+        nn.init.constant_(self.gate.bias, -2.0)
+
+    def forward(self, pooled: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        """`pooled [batch, dim]`, `features [batch, dim]` → `[batch, dim]`."""
+        gate = torch.sigmoid(self.gate(torch.cat([pooled, features], dim=-1)))
+        return pooled + gate * (features - pooled)
+
+
+def tag_words(words: Sequence[Word], slots: Sequence[dict[str, object]]) -> list[int]:
+    """BIO tag numbers of the words of a text, from its annotated slots."""
+    tags = []
+    for word in words:
+        tag = 0
+        for slot in slots:
+            if slot["start"] <= word.start and word.end <= slot["end"]:  # type: ignore[operator]
+                tag = TAGS.index(f"{'B' if word.start == slot['start'] else 'I'}-{slot['label']}")
+        tags.append(tag)
+    return tags
+
+
+def decode_slots(text: str, words: Sequence[Word], probabilities: torch.Tensor) -> tuple[PredictedSlot, ...]:
+    """Spans from tag probabilities `[words, tags]`; an `I-` after anything but its own slot begins a new span."""
+    confidences, best = probabilities.max(-1)
+    spans: list[tuple[str, int, int, list[float]]] = []
+    previous = "O"
+    for word, number, confidence in zip(words, best.tolist(), confidences.tolist(), strict=False):
+        tag = TAGS[number]
+        if tag[0] == "I" and spans and previous[2:] == tag[2:]:
+            label, start, _, values = spans[-1]
+            spans[-1] = (label, start, word.end, [*values, confidence])
+        elif tag != "O":
+            spans.append((tag[2:], word.start, word.end, [confidence]))
+        previous = tag
+    return tuple(
+        PredictedSlot(start, end, label, text[start:end], sum(values) / len(values))
+        for label, start, end, values in spans
+    )

@@ -1,0 +1,149 @@
+"""The unified model: one space for queries, short texts, long texts and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from unimr.config import ModelParams
+from unimr.data.text import segment
+from unimr.errors import UnimrError
+from unimr.files import atomic_folder, read_json, write_json
+from unimr.model.image_encoder import ConvNet, decode_rgba, to_pixels
+from unimr.model.manifest import WEIGHTS, verify_manifest, write_manifest
+from unimr.model.nlu import INTENTS, FusionGate, NluModule, NluOutput, Understanding, decode_slots
+from unimr.model.text_encoder import NgramTextEncoder, TextStates
+from unimr.model.tokenizer import NgramTokenizer, WordBatch
+
+TEXTS_AT_A_TIME = 512
+PICTURES_AT_A_TIME = 256
+REMEMBERED_WORDS = 200_000
+"""Words the tokenizer may remember before it starts anew: bounds the memory of a long-lived service."""
+
+
+class UnifiedRetriever(nn.Module):
+    """Text encoder, NLU module, fusion gate and image encoder, with the projections into the shared space.
+
+    Embeddings have unit length. Their leading `matryoshka_dims` work on their own after normalising again
+    (Kusupati et al. 2022, "Matryoshka Representation Learning").
+    """
+
+    def __init__(self, params: ModelParams) -> None:
+        super().__init__()
+        self.params = params
+        self.dim = params.dim
+        self.text_encoder = NgramTextEncoder(params.text, params.dim)
+        self.nlu = NluModule(params.nlu, params.dim)
+        self.fusion = FusionGate(params.dim)
+        self.text_projection = nn.Linear(params.dim, params.dim)
+        self.image_encoder = ConvNet(params.image, params.dim)
+        self.composition = nn.Linear(2 * params.dim, params.dim)
+        nn.init.zeros_(self.composition.weight)
+        nn.init.zeros_(self.composition.bias)
+        self.tokenizer = NgramTokenizer(params.text.buckets, params.text.ngram_max, params.text.max_words)
+
+    # -- forward passes, on tensors ------------------------------------------------------------------------------
+
+    def embed_words(self, batch: WordBatch, fuse: bool = True) -> tuple[torch.Tensor, TextStates, NluOutput | None]:
+        """Embeddings of texts `[batch, dim]` of unit length, with the states and NLU output behind them.
+
+        Without `fuse` the NLU module is left out: stage 1, where it is not trained yet.
+        """
+        text = self.text_encoder(batch)
+        nlu = self.nlu(text) if fuse else None
+        pooled = self.fusion(text.pooled, nlu.features) if nlu is not None and self.params.nlu.fusion else text.pooled
+        return F.normalize(self.text_projection(pooled).float(), dim=-1), text, nlu
+
+    def embed_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Embeddings of pictures `[batch, 3, side, side]` → `[batch, dim]`, unit length."""
+        return F.normalize(self.image_encoder(pixels).float(), dim=-1)
+
+    def embed_composed(self, image: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        """Picture + words: `[batch, dim]` and `[batch, dim]` → `[batch, dim]`: their sum and a learned correction."""
+        return F.normalize(image + text + self.composition(torch.cat([image, text], dim=-1)).float(), dim=-1)
+
+    # -- for people: strings and bytes in, arrays out ----------------------------------------------------------------
+
+    @torch.inference_mode()
+    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Embed texts → `[texts, dim]` float32, unit length."""
+        vectors = [self.embed_words(batch)[0].cpu() for batch in self._text_batches(texts)]
+        return torch.cat(vectors).numpy() if vectors else np.zeros((0, self.dim), np.float32)
+
+    @torch.inference_mode()
+    def encode_images(self, images: Sequence[bytes]) -> np.ndarray:
+        """Embed encoded pictures (PNG, JPEG, WebP) → `[images, dim]` float32, unit length.
+
+        Raises:
+            UnimrError: one of them is no picture or too large.
+        """
+        size, device = self.params.image.image_size, self.text_projection.weight.device
+        vectors = [np.zeros((0, self.dim), np.float32)]
+        for start in range(0, len(images), PICTURES_AT_A_TIME):
+            pixels = to_pixels([decode_rgba(data, size) for data in images[start : start + PICTURES_AT_A_TIME]])
+            vectors.append(self.embed_pixels(pixels.to(device)).cpu().numpy())
+        return np.concatenate(vectors)
+
+    @torch.inference_mode()
+    def compose(self, image_vectors: np.ndarray, text_vectors: np.ndarray) -> np.ndarray:
+        """Picture + words: two arrays `[queries, dim]` of unit vectors → `[queries, dim]`, unit length."""
+        device = self.text_projection.weight.device
+        image, text = (torch.from_numpy(vectors).to(device) for vectors in (image_vectors, text_vectors))
+        return self.embed_composed(image, text).cpu().numpy()
+
+    @torch.inference_mode()
+    def understand(self, texts: Sequence[str]) -> list[Understanding]:
+        """Intent and slots of texts."""
+        found: list[Understanding] = []
+        for batch in self._text_batches(texts):
+            nlu: NluOutput = self.nlu(self.text_encoder(batch))
+            intents = nlu.intent_logits.float().softmax(-1).cpu()
+            tags = nlu.tag_logits.float().softmax(-1).cpu()
+            for intent, tag in zip(intents, tags, strict=True):
+                text = texts[len(found)]
+                slots = decode_slots(text, segment(text)[: self.params.text.max_words], tag)
+                found.append(Understanding(INTENTS[int(intent.argmax())], float(intent.max()), slots))
+        return found
+
+    def _text_batches(self, texts: Sequence[str]) -> Iterator[WordBatch]:
+        device = self.text_projection.weight.device
+        if self.tokenizer.size > REMEMBERED_WORDS:
+            self.tokenizer.forget()
+        for start in range(0, len(texts), TEXTS_AT_A_TIME):
+            words = [self.tokenizer.words(text) for text in texts[start : start + TEXTS_AT_A_TIME]]
+            yield self.tokenizer.batch(words).to(device)
+
+    # -- folders --------------------------------------------------------------------------------------------------
+
+    def save(self, folder: Path, notes: dict[str, Any], metrics: dict[str, float] | None = None) -> None:
+        """Save as a folder: `config.json`, `model.safetensors`, `metrics.json`, `manifest.json`; atomically."""
+        with atomic_folder(folder) as temporary:
+            write_json(temporary / "config.json", self.params.model_dump())
+            weights = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
+            save_file(weights, temporary / WEIGHTS)
+            write_json(temporary / "metrics.json", metrics or {})
+            write_manifest(temporary, notes)
+
+    @classmethod
+    def load(cls, folder: Path) -> UnifiedRetriever:
+        """Load a saved model after checking every file of it.
+
+        Raises:
+            UnimrError: something is missing or damaged, or the weights do not fit the configuration.
+        """
+        verify_manifest(folder)
+        # Weights are read into empty modules: drawing random ones first would double the time.
+        with torch.device("meta"):
+            model = cls(ModelParams.model_validate(read_json(folder / "config.json")))
+        try:
+            model.load_state_dict(load_file(folder / WEIGHTS), assign=True)
+        except RuntimeError as error:
+            raise UnimrError(f"The weights in {folder} do not fit its config.json: {error}") from error
+        return model.eval()

@@ -1,0 +1,96 @@
+"""Words as sets of hashed character n-grams: the input of the `ngram` text encoder.
+
+A word is the sum of the vectors of its character 1- to n-grams, with marks at its ends, and of the whole word (the
+subword vectors of Bojanowski et al. 2017, "Enriching Word Vectors with Subword Information", section 3.2). There is
+no vocabulary: every word of every script has a vector.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from unimr.data.text import segment
+
+
+@dataclass(frozen=True)
+class WordBatch:
+    """A batch of texts for the encoder; every distinct word is embedded once.
+
+    Attributes:
+        buckets: n-gram buckets of all distinct words, one after the other `[ngrams]`.
+        offsets: where each distinct word begins in `buckets` `[distinct]`.
+        words: which distinct word stands where; 0 where there is none `[batch, tokens]`.
+        mask: True where there is a word `[batch, tokens]`.
+    """
+
+    buckets: torch.Tensor
+    offsets: torch.Tensor
+    words: torch.Tensor
+    mask: torch.Tensor
+
+    def to(self, device: torch.device) -> WordBatch:
+        """The same batch on a device."""
+        return WordBatch(*(value.to(device) for value in (self.buckets, self.offsets, self.words, self.mask)))
+
+
+class NgramTokenizer:
+    """Turns texts into word numbers and word numbers into batches; remembers every word it has met."""
+
+    def __init__(self, buckets: int, ngram_max: int, max_words: int) -> None:
+        self.buckets, self.ngram_max, self.max_words = buckets, ngram_max, max_words
+        self._number: dict[str, int] = {}
+        self.ngrams: list[np.ndarray] = []
+        """Buckets of every remembered word, in the order they were met."""
+
+    def words(self, text: str) -> np.ndarray:
+        """Numbers of the words of a text, at most `max_words` `[words]`; a text without words is one empty word."""
+        forms = [word.form for word in segment(text)[: self.max_words]]
+        return np.array([self._word(form) for form in forms or [""]], dtype=np.int32)
+
+    def _word(self, form: str) -> int:
+        number = self._number.get(form)
+        if number is None:
+            number = self._number[form] = len(self.ngrams)
+            self.ngrams.append(ngram_buckets(form, self.buckets, self.ngram_max))
+        return number
+
+    def batch(self, texts: Sequence[np.ndarray]) -> WordBatch:
+        """Join the word numbers of several texts into one padded batch."""
+        lengths = np.array([len(text) for text in texts])
+        distinct, inverse = np.unique(np.concatenate(texts), return_inverse=True)
+        mask = np.arange(lengths.max()) < lengths[:, None]
+        words = np.zeros(mask.shape, dtype=np.int64)
+        words[mask] = inverse
+        ngrams = [self.ngrams[number] for number in distinct]
+        offsets = np.cumsum([0] + [len(found) for found in ngrams[:-1]])
+        return WordBatch(
+            torch.from_numpy(np.concatenate(ngrams)),
+            torch.from_numpy(offsets),
+            torch.from_numpy(words),
+            torch.from_numpy(mask),
+        )
+
+    @property
+    def size(self) -> int:
+        """How many words are remembered."""
+        return len(self.ngrams)
+
+    def forget(self) -> None:
+        """Drop the remembered words, so that a long-lived service stays small."""
+        self._number.clear()
+        self.ngrams.clear()
+
+
+def ngram_buckets(form: str, buckets: int, ngram_max: int) -> np.ndarray:
+    """Bucket numbers (CRC-32 modulo `buckets`) of the word itself and of its character n-grams `[ngrams]`."""
+    marked = f"<{form}>"
+    grams = {f"={form}"}
+    for size in range(1, ngram_max + 1):
+        grams.update(marked[start : start + size] for start in range(len(marked) - size + 1))
+    grams -= {"<", ">"}
+    return np.array(sorted(zlib.crc32(gram.encode()) % buckets for gram in grams), dtype=np.int64)

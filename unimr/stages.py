@@ -1,0 +1,54 @@
+"""The stages of the pipeline by name: what `dvc.yaml` runs, one at a time."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import logging
+import signal
+import sys
+import time
+from pathlib import Path
+
+from unimr.config import load_params
+from unimr.errors import UnimrError
+
+log = logging.getLogger(__name__)
+
+STAGES = {
+    "fetch": "unimr.data.fetch:run",
+    "prepare": "unimr.data.prepare:run",
+    "validate": "unimr.quality.validate:run",
+    "train_image": "unimr.training.stages:run_train_image",
+    "train_text": "unimr.training.stages:run_train_text",
+    "train_nlu": "unimr.training.stages:run_train_nlu",
+    "train_joint": "unimr.training.stages:run_train_joint",
+    "evaluate": "unimr.evaluation.evaluate:run",
+    "embed": "unimr.index.embed:run",
+    "index": "unimr.index.build:run",
+}
+"""Stage → the function that runs it; imported only when it runs, since no stage needs the libraries of all."""
+
+PR_SET_PDEATHSIG = 1
+
+
+def run_stage(name: str, root: Path) -> None:
+    """Run one stage in the project folder `root`.
+
+    Raises:
+        UnimrError: there is no such stage, or the stage failed in a way the user can act on.
+    """
+    if name not in STAGES:
+        raise UnimrError(f"There is no stage {name!r}. Stages: {', '.join(STAGES)}.")
+    _die_with_parent()
+    params = load_params(root)
+    module, function = STAGES[name].split(":")
+    started = time.perf_counter()
+    getattr(importlib.import_module(module), function)(params, root)
+    log.info("%s: done in %.1f s (profile %s)", name, time.perf_counter() - started, params.profile)
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to send this process SIGTERM when DVC dies, so that no trainer is left running alone."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,92 @@
+"""Random changes of pictures that make the image encoder see shapes, not one artist's style.
+
+All work on batches `[batch, channels, side, side]`, 0-1, and draw from torch's generator, which the loop seeds by step.
+What makes the encoder transfer to a style it never saw: outlines along colour edges (as line drawings have), mixed
+colours, grey, flattened shading, affine warps, and backgrounds.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from unimr.model.image_encoder import on_background
+
+
+def augment(rgba: torch.Tensor) -> torch.Tensor:
+    """Warp, lay on a background, and restyle pictures `[batch, 4, side, side]` → `[batch, 3, side, side]`."""
+    rgba = warp(rgba)
+    pixels = on_background(rgba, random_backgrounds(len(rgba), rgba.device))
+    pixels = maybe(pixels, flatten_shading, 0.3)
+    pixels = maybe(pixels, outline, 0.5)
+    pixels = maybe(pixels, mix_colours, 0.5)
+    pixels = maybe(pixels, grey, 0.15)
+    return pixels.clamp(0, 1)
+
+
+def maybe(pixels: torch.Tensor, change: object, probability: float) -> torch.Tensor:
+    """Apply a change to a random part of the batch."""
+    chosen = torch.rand(len(pixels), device=pixels.device) < probability
+    if not chosen.any():
+        return pixels
+    out = pixels.clone()
+    out[chosen] = change(pixels[chosen])  # type: ignore[operator]
+    return out
+
+
+def random_backgrounds(count: int, device: torch.device) -> torch.Tensor:
+    """White for four pictures in five, a random colour for the rest `[count, 3]`."""
+    colours = torch.rand(count, 3, device=device)
+    white = torch.rand(count, 1, device=device) < 0.8
+    return torch.where(white, torch.ones_like(colours), colours)
+
+
+def warp(rgba: torch.Tensor) -> torch.Tensor:
+    """Random rotation (to 15 degrees), scale (0.8-1.2, each axis a little apart), shear, shift and mirror image."""
+    count, device = len(rgba), rgba.device
+
+    def uniform(limit: float) -> torch.Tensor:
+        return (torch.rand(count, device=device) * 2 - 1) * limit
+
+    angle, shear = uniform(0.26), uniform(0.15)
+    scale_x, scale_y = torch.exp(uniform(0.2)), torch.exp(uniform(0.2))
+    mirror = torch.where(torch.rand(count, device=device) < 0.2, -1.0, 1.0)
+    cos, sin = angle.cos(), angle.sin()
+    rows = [
+        torch.stack([scale_x * cos * mirror, scale_x * (shear - sin), uniform(0.1)], dim=1),
+        torch.stack([scale_y * sin * mirror, scale_y * cos, uniform(0.1)], dim=1),
+    ]
+    grid = F.affine_grid(torch.stack(rows, dim=1), list(rgba.shape), align_corners=False)
+    return F.grid_sample(rgba, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def outline(pixels: torch.Tensor) -> torch.Tensor:
+    """Darken along colour edges, with a random width and strength, as styles with drawn lines do."""
+    width = 3 if torch.rand(()) < 0.6 else 5
+    brightest = F.max_pool2d(pixels, width, stride=1, padding=width // 2)
+    darkest = -F.max_pool2d(-pixels, width, stride=1, padding=width // 2)
+    edge = ((brightest - darkest).amax(dim=1, keepdim=True) * 3 - 0.5).clamp(0, 1)
+    strength = 0.5 + 0.5 * torch.rand(len(pixels), 1, 1, 1, device=pixels.device)
+    return pixels * (1 - edge * strength)
+
+
+def flatten_shading(pixels: torch.Tensor) -> torch.Tensor:
+    """Blur, then keep a few levels a channel: flat colours, as in line-drawn styles."""
+    levels = torch.randint(2, 6, (len(pixels), 1, 1, 1), device=pixels.device).float()
+    smooth = F.avg_pool2d(pixels, 3, stride=1, padding=1, count_include_pad=False)
+    return (smooth * levels).round() / levels
+
+
+def mix_colours(pixels: torch.Tensor) -> torch.Tensor:
+    """A random colour matrix near the identity, brightness and contrast."""
+    count, device = len(pixels), pixels.device
+    matrix = torch.eye(3, device=device) + 0.25 * torch.randn(count, 3, 3, device=device)
+    mixed = torch.einsum("bij,bjhw->bihw", matrix, pixels - 0.5)
+    shift = 0.15 * torch.randn(count, 1, 1, 1, device=device)
+    return (mixed + 0.5 + shift).clamp(0, 1)
+
+
+def grey(pixels: torch.Tensor) -> torch.Tensor:
+    """Luminance in all three channels."""
+    weights = torch.tensor([0.299, 0.587, 0.114], device=pixels.device)
+    return torch.einsum("c,bchw->bhw", weights, pixels)[:, None].expand_as(pixels)

@@ -1,0 +1,15 @@
+"""What the device decides: threads and precision."""
+
+from __future__ import annotations
+
+import torch
+
+THREADS = 2
+"""CPU threads of a training run. Fixed, since sums in another order give other bytes."""
+
+
+def mixed_precision() -> str:
+    """`bf16` where the processor or GPU multiplies it in hardware, else `no`: emulated, it is slower than float32."""
+    if torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
+    return "bf16" if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else "no"

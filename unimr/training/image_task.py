@@ -1,0 +1,75 @@
+"""Task of stage `train_image`: pictures against item proxies, and two renderings of an item against each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from unimr.config import ModelParams, TrainImageParams
+from unimr.model.image_encoder import ConvNet
+from unimr.training.augment import augment
+from unimr.training.losses.info_nce import InfoNCELoss
+from unimr.training.losses.proxy import ProxyLoss
+from unimr.training.pictures import Pictures
+
+
+@dataclass(frozen=True, repr=False)
+class ImageBatch:
+    """Two pictures of each item: `rgba [2 * items, 4, side, side]` uint8 (all lefts, then all rights), `items [items]`."""
+
+    rgba: torch.Tensor
+    items: torch.Tensor
+    names: list[str]
+
+    def __repr__(self) -> str:
+        return f"pictures of the items {', '.join(self.names[:5])}, … ({len(self.names)})"
+
+
+class ImageTask:
+    """Warms the image encoder up where no pretrained one is given."""
+
+    def __init__(self, model: ModelParams, params: TrainImageParams, pictures: Pictures) -> None:
+        self.params, self.pictures = params, pictures
+        self.encoder = ConvNet(model.image, model.dim).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.proxy_loss = ProxyLoss(len(pictures.item_ids), model.dim, model.matryoshka_dims)
+        self.contrast = InfoNCELoss()
+        self.module = nn.ModuleDict(
+            {"image_encoder": self.encoder, "proxy_loss": self.proxy_loss, "contrast": self.contrast}
+        )
+
+    def table(self) -> list[nn.Parameter]:
+        """No sparse parameters."""
+        return []
+
+    def batch(self, rng: np.random.Generator) -> ImageBatch:
+        """Distinct items, two pictures each."""
+        return draw_pictures(self.pictures, self.params.batch_size, rng)
+
+    def __call__(self, batch: ImageBatch) -> tuple[torch.Tensor, dict[str, float], int]:
+        """Proxy loss on every picture plus the weighted contrast of the pairs."""
+        loss, report = picture_losses(self.encoder, self.proxy_loss, self.contrast, batch, self.params.contrast_weight)
+        return loss, report, 2 * len(batch.items)
+
+
+def draw_pictures(pictures: Pictures, size: int, rng: np.random.Generator) -> ImageBatch:
+    """A batch of `size` distinct items (or all there are), two pictures each."""
+    items = rng.permutation(len(pictures.item_ids))[:size]
+    left, right = pictures.pairs(items, rng)
+    rgba = pictures.pixels(np.concatenate([left, right]))
+    return ImageBatch(rgba, torch.from_numpy(items), [pictures.item_ids[item] for item in items])
+
+
+def picture_losses(
+    encoder: nn.Module, proxy_loss: ProxyLoss, contrast: InfoNCELoss, batch: ImageBatch, contrast_weight: float
+) -> tuple[torch.Tensor, dict[str, float]]:
+    """Losses of augmented pictures: against all proxies, and rendering against rendering."""
+    device = proxy_loss.proxies.device
+    items = batch.items.to(device)
+    vectors = F.normalize(encoder(augment(batch.rgba.to(device))).float(), dim=-1)  # [2 * items, dim]
+    targets = F.one_hot(torch.cat([items, items]), len(proxy_loss.proxies)).float()
+    proxies, pairs = proxy_loss(vectors, targets), contrast(vectors[: len(items)], vectors[len(items) :], items)
+    return proxies + contrast_weight * pairs, {"image": float(proxies.detach()), "pairs": float(pairs.detach())}

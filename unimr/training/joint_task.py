@@ -1,0 +1,152 @@
+"""Task of stage `train_joint`: texts, pictures, query understanding and picture + words, in one model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from unimr.config import TrainJointParams
+from unimr.files import read_json
+from unimr.model.retriever import UnifiedRetriever
+from unimr.model.tokenizer import NgramTokenizer, WordBatch
+from unimr.training.augment import augment
+from unimr.training.corpus import TextCorpus
+from unimr.training.image_task import ImageBatch, draw_pictures, picture_losses
+from unimr.training.losses.info_nce import InfoNCELoss
+from unimr.training.losses.proxy import ProxyLoss
+from unimr.training.nlu_task import NluBatch, UtteranceSet, nlu_losses
+from unimr.training.pictures import Pictures
+from unimr.training.text_task import TextBatch, draw_texts, text_loss
+
+COMPOSED_BATCH = 32
+"""Picture + words pairs a step."""
+CONTRAST_WEIGHT = 0.5
+COMPOSED_WEIGHT = 0.25
+
+
+@dataclass(frozen=True)
+class Composition:
+    """A base item, its variant, and the words for the difference in each language."""
+
+    base: int
+    variant: int
+    words: tuple[np.ndarray, ...]
+
+
+def read_compositions(path: Path, item_ids: Sequence[str], tokenizer: NgramTokenizer) -> list[Composition]:
+    """Read `compositions.json`, the (base, variant, words) triples that training may compose."""
+    number = {item_id: place for place, item_id in enumerate(item_ids)}
+    return [
+        Composition(number[row["base"]], number[row["variant"]], tuple(tokenizer.words(text) for text in row["words"]))
+        for row in read_json(path)
+        if row["base"] in number and row["variant"] in number
+    ]
+
+
+@dataclass(frozen=True, repr=False)
+class ComposedBatch:
+    """Base pictures `[pairs, 4, side, side]`, words, and the variants asked for `[pairs]`."""
+
+    rgba: torch.Tensor
+    words: WordBatch
+    variants: torch.Tensor
+
+
+@dataclass(frozen=True)
+class JointBatch:
+    """One batch of each kind."""
+
+    texts: TextBatch
+    pictures: ImageBatch
+    utterances: NluBatch
+    composed: ComposedBatch | None
+
+
+@dataclass(frozen=True)
+class JointData:
+    """Everything stage 3 trains on."""
+
+    corpus: TextCorpus
+    pictures: Pictures
+    utterances: UtteranceSet
+    compositions: list[Composition]
+
+
+class JointTask:
+    """Fine-tunes everything; the proxies and the word counts come from the earlier stages."""
+
+    def __init__(
+        self,
+        params: TrainJointParams,
+        retriever: UnifiedRetriever,
+        proxy_loss: ProxyLoss,
+        data: JointData,
+    ) -> None:
+        self.params, self.data = params, data
+        self.retriever, self.proxy_loss, self.contrast = retriever, proxy_loss, InfoNCELoss()
+        self.module = nn.ModuleDict(
+            {"retriever": retriever, "proxy_loss": proxy_loss, "contrast": self.contrast}
+        )
+
+    def table(self) -> list[nn.Parameter]:
+        """The n-gram table."""
+        return [self.retriever.text_encoder.ngram_table]
+
+    def batch(self, rng: np.random.Generator) -> JointBatch:
+        """Texts, pictures, utterances and compositions."""
+        return JointBatch(
+            draw_texts(self.data.corpus, self.params.batch_size, rng),
+            draw_pictures(self.data.pictures, self.params.image_batch_size, rng),
+            self.data.utterances.batch(self.params.nlu_batch_size, rng),
+            self._draw_compositions(rng) if self.data.compositions else None,
+        )
+
+    def _draw_compositions(self, rng: np.random.Generator) -> ComposedBatch:
+        chosen = [self.data.compositions[place] for place in rng.integers(0, len(self.data.compositions), COMPOSED_BATCH)]
+        words = [pair.words[rng.integers(len(pair.words))] for pair in chosen]
+        pictures, _ = self.data.pictures.pairs(np.array([pair.base for pair in chosen]), rng)
+        variants = torch.tensor([pair.variant for pair in chosen])
+        return ComposedBatch(self.data.pictures.pixels(pictures), self.data.corpus.tokenizer.batch(words), variants)
+
+    def __call__(self, batch: JointBatch) -> tuple[torch.Tensor, dict[str, float], int]:
+        """Weighted sum of the losses of all kinds."""
+        text = text_loss(self._embed, self.proxy_loss, batch.texts)
+        report = {"text": float(text.detach())}
+        pictures, picture_report = picture_losses(
+            self.retriever.image_encoder, self.proxy_loss, self.contrast, batch.pictures, CONTRAST_WEIGHT
+        )
+        asked, nlu, nlu_report = self._utterance_losses(batch.utterances)
+        loss = text + asked + self.params.image_weight * pictures + self.params.nlu_weight * nlu
+        if batch.composed is not None:
+            composed = self._composed_loss(batch.composed)
+            loss = loss + COMPOSED_WEIGHT * composed
+            report["composed"] = float(composed.detach())
+        samples = len(batch.texts.texts) + len(batch.pictures.rgba) + len(batch.utterances.texts)
+        return loss, report | {"asked": float(asked.detach())} | picture_report | nlu_report, samples
+
+    def _embed(self, words: WordBatch) -> torch.Tensor:
+        return self.retriever.embed_words(words)[0]
+
+    def _utterance_losses(self, batch: NluBatch) -> tuple[torch.Tensor, torch.Tensor, dict[str, float]]:
+        """Utterances teach understanding, and those that ask for an item its proxy, from one forward pass."""
+        vectors, _, output = self.retriever.embed_words(batch.words.to(self.proxy_loss.proxies.device))
+        nlu, report = nlu_losses(output, batch)
+        items = batch.items.to(vectors.device)
+        wanted = items >= 0
+        targets = F.one_hot(items[wanted], len(self.proxy_loss.proxies)).float()
+        asked = self.proxy_loss(vectors[wanted], targets) if wanted.any() else vectors.sum() * 0
+        return asked, nlu, report
+
+    def _composed_loss(self, batch: ComposedBatch) -> torch.Tensor:
+        device = self.proxy_loss.proxies.device
+        image = self.retriever.embed_pixels(augment(batch.rgba.to(device)))
+        vectors = self.retriever.embed_composed(image, self._embed(batch.words.to(device)))
+        targets = F.one_hot(batch.variants.to(device), len(self.proxy_loss.proxies)).float()
+        loss: torch.Tensor = self.proxy_loss(vectors, targets)
+        return loss

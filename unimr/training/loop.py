@@ -1,0 +1,150 @@
+"""The one training loop: forward, backward, step, log, checkpoint. It knows tasks, no modality.
+
+The state after step n is a function of the parameters, the data and n alone: every batch and every random number
+comes from (seed, step). A run that is killed and started again therefore ends with the same bytes as one that never
+was.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import nn
+from torch.optim import Optimizer
+
+from unimr.config import TrainParams
+from unimr.errors import UnimrError
+from unimr.training.checkpoint import load_checkpoint, save_checkpoint
+from unimr.training.device import THREADS, mixed_precision
+from unimr.training.optim import RowwiseAdagrad, schedule
+from unimr.training.progress import Progress
+
+log = logging.getLogger(__name__)
+
+CLIP_NORM = 5.0
+STOPPED_BY_SIGTERM = 143
+
+
+class Task(Protocol):
+    """What a stage trains: a module, its batches and its losses."""
+
+    module: nn.Module
+
+    def batch(self, rng: np.random.Generator) -> Any:
+        """The batch drawn with this generator."""
+
+    def __call__(self, batch: Any) -> tuple[torch.Tensor, dict[str, float], int]:
+        """Loss to minimise, what to report of it, and how many samples the batch held."""
+
+    def table(self) -> list[nn.Parameter]:
+        """Parameters with sparse gradients."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Peak learning rates of the dense parameters and of the sparse table."""
+
+    dense: float
+    table: float
+
+
+def train(task: Task, params: TrainParams, work: Path, rates: Rates) -> Accelerator:
+    """Train `task.module` in place for `params.steps` steps, resuming from `work` if it holds a checkpoint.
+
+    Raises:
+        UnimrError: the loss or the gradient is not finite; the last good checkpoint is kept.
+        SystemExit: SIGTERM arrived; the state was saved first.
+    """
+    torch.set_num_threads(THREADS)
+    accelerator = Accelerator(mixed_precision=mixed_precision())
+    task.module.to(accelerator.device).train()
+    optimizers = _optimizers(task, params, rates)
+    first = load_checkpoint(work, task.module, optimizers)
+    progress = Progress(work.parent.name, params.steps, first)
+    with _sigterm() as stop, progress:
+        for step in range(first, params.steps):
+            _set_rates(optimizers, rates, schedule(step, params.steps, params.warmup_steps))
+            started = time.perf_counter()
+            batch = task.batch(np.random.default_rng([params.seed, step]))
+            waited = time.perf_counter() - started
+            torch.manual_seed(params.seed * 1_000_003 + step)
+            report, samples = _step(task, batch, accelerator, optimizers, step)
+            progress.update(step, report, samples, waited, optimizers[0].param_groups[0]["lr"])
+            done = step + 1
+            if done % params.checkpoint_every == 0 or stop.asked or done == params.steps:
+                save_checkpoint(work, done, task.module, optimizers)
+            if stop.asked:
+                log.warning("Stopped by SIGTERM after step %d; the next run goes on from there.", done)
+                raise SystemExit(STOPPED_BY_SIGTERM)
+    task.module.eval()
+    return accelerator
+
+
+def _optimizers(task: Task, params: TrainParams, rates: Rates) -> list[Optimizer]:
+    table = task.table()
+    dense = [value for value in task.module.parameters() if value.requires_grad and all(value is not t for t in table)]
+    optimizers: list[Optimizer] = [torch.optim.AdamW(dense, lr=rates.dense, weight_decay=params.weight_decay)]
+    return [*optimizers, RowwiseAdagrad(table, lr=rates.table)] if table else optimizers
+
+
+def _set_rates(optimizers: list[Optimizer], rates: Rates, factor: float) -> None:
+    for optimizer, rate in zip(optimizers, (rates.dense, rates.table), strict=False):
+        for group in optimizer.param_groups:
+            group["lr"] = rate * factor
+
+
+def _step(
+    task: Task, batch: Any, accelerator: Accelerator, optimizers: list[Optimizer], step: int
+) -> tuple[dict[str, float], int]:
+    for optimizer in optimizers:
+        optimizer.zero_grad(set_to_none=True)
+    with accelerator.autocast():
+        loss, report, samples = task(batch)
+    _require_finite(loss, "loss", step, batch)
+    accelerator.backward(loss)
+    dense = [value for value in optimizers[0].param_groups[0]["params"] if value.grad is not None]
+    _require_finite(nn.utils.clip_grad_norm_(dense, CLIP_NORM), "gradient", step, batch)
+    for optimizer in optimizers:
+        optimizer.step()
+    return report, samples
+
+
+def _require_finite(value: torch.Tensor, what: str, step: int, batch: Any) -> None:
+    if not math.isfinite(float(value)):
+        raise UnimrError(
+            f"The {what} became {float(value)} at step {step}; training stopped before the weights changed and the "
+            f"last checkpoint is kept. The batch was {batch}. Lower the learning rate of this stage in params.yaml, or "
+            "look for broken rows among these."
+        )
+
+
+@dataclass
+class _Stop:
+    asked: bool = False
+
+
+@contextmanager
+def _sigterm() -> Iterator[_Stop]:
+    """Turn SIGTERM into a wish that the loop grants after the step in hand."""
+    stop = _Stop()
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        stop.asked = True
+
+    previous = signal.signal(signal.SIGTERM, ask)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -1,0 +1,54 @@
+"""Classification against one learned vector an item."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class ProxyLoss(nn.Module):
+    """Softmax cross-entropy of embeddings against one unit vector an item, with a learned temperature.
+
+    Every string and every picture is pulled to the proxy of its item and pushed from all others (Movshovitz-Attias
+    et al. 2017, "No Fuss Distance Metric Learning Using Proxies"; normalised softmax of Zhai and Wu 2019). All items
+    are negatives of every embedding at every step, whatever the batch holds. A string of several items is spread
+    evenly over all of them, so none of them is its negative.
+
+    Args:
+        items: number of items.
+        dim: width of the embeddings.
+        matryoshka_dims: leading dimensions that must work on their own; the loss is the mean over them.
+
+    Inputs:
+        embeddings: `[batch, dim]`, unit length.
+        targets: share of each item in each embedding `[batch, items]`, rows sum to 1.
+
+    Relation to the other losses: `InfoNCELoss` contrasts the members of a batch with each other and needs no list of
+    items; it is for catalogues too large to count.
+
+    Example:
+        >>> loss = ProxyLoss(items=3, dim=4, matryoshka_dims=[2, 4])
+        >>> loss(F.normalize(torch.randn(2, 4), dim=-1), torch.eye(3)[:2]).ndim
+        0
+    """
+
+    def __init__(self, items: int, dim: int, matryoshka_dims: Sequence[int]) -> None:
+        super().__init__()
+        if max(matryoshka_dims) > dim:
+            raise ValueError(f"matryoshka_dims {list(matryoshka_dims)} must not exceed dim = {dim}")
+        self.proxies = nn.Parameter(F.normalize(torch.randn(items, dim), dim=-1))
+        self.log_inverse_temperature = nn.Parameter(torch.tensor(2.77))  # 1 / 0.0625
+        self.matryoshka_dims = list(matryoshka_dims)
+
+    def forward(self, embeddings: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Mean loss over the batch and the Matryoshka dimensions, a scalar."""
+        scale = self.log_inverse_temperature.clamp(max=4.6).exp()
+        losses = []
+        for dim in self.matryoshka_dims:
+            left, right = F.normalize(embeddings[:, :dim], dim=-1), F.normalize(self.proxies[:, :dim], dim=-1)
+            logits = (left @ right.T).float() * scale  # [batch, items]
+            losses.append(-(targets * logits.log_softmax(-1)).sum(-1).mean())
+        return torch.stack(losses).mean()

@@ -1,0 +1,103 @@
+"""Task of stage `train_nlu`: intent and slots on the frozen text encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from unimr.config import ModelParams, TrainNluParams
+from unimr.data.text import segment
+from unimr.model.nlu import INTENTS, NluModule, NluOutput, tag_words
+from unimr.model.text_encoder import NgramTextEncoder
+from unimr.model.tokenizer import NgramTokenizer, WordBatch
+
+NO_TAG = -100
+"""Label of padding, which the loss leaves out."""
+TAG_WEIGHT = 3.0
+"""Slots have many decisions a sentence and are harder than intents."""
+
+
+@dataclass(frozen=True, repr=False)
+class NluBatch:
+    """Utterances as words, with `intents [batch]`, BIO `tags [batch, tokens]` and the `items [batch]` asked for (-1: none)."""
+
+    words: WordBatch
+    intents: torch.Tensor
+    tags: torch.Tensor
+    items: torch.Tensor
+    texts: list[str]
+
+    def __repr__(self) -> str:
+        return f"the utterances {'; '.join(self.texts[:5])}; … ({len(self.texts)})"
+
+
+class UtteranceSet:
+    """Annotated train utterances, cut into words once."""
+
+    def __init__(self, utterances: pd.DataFrame, item_ids: Sequence[str], tokenizer: NgramTokenizer) -> None:
+        number = {item_id: place for place, item_id in enumerate(item_ids)}
+        train = utterances[utterances["split"] == "train"]
+        self.tokenizer = tokenizer
+        self.texts = train["text"].tolist()
+        self.words = [tokenizer.words(text) for text in self.texts]
+        self.intents = np.array([INTENTS.index(intent) for intent in train["intent"]])
+        self.items = np.array([number.get(item_id, -1) for item_id in train["item_id"]])
+        self.tags = [
+            np.array(tag_words(segment(text)[: tokenizer.max_words], slots) or [0])
+            for text, slots in zip(self.texts, train["slots"], strict=True)
+        ]
+
+    def batch(self, size: int, rng: np.random.Generator) -> NluBatch:
+        """Random utterances."""
+        numbers: Sequence[int] = rng.integers(0, len(self.texts), size).tolist()
+        words = self.tokenizer.batch([self.words[number] for number in numbers])
+        tags = np.full(words.mask.shape, NO_TAG)
+        for row, number in enumerate(numbers):
+            tags[row, : len(self.tags[number])] = self.tags[number]
+        texts = [self.texts[number] for number in numbers]
+        intents, items = torch.from_numpy(self.intents[numbers]), torch.from_numpy(self.items[numbers])
+        return NluBatch(words, intents, torch.from_numpy(tags), items, texts)
+
+
+def nlu_losses(output: NluOutput, batch: NluBatch) -> tuple[torch.Tensor, dict[str, float]]:
+    """Cross-entropy of the intents plus, weighted, of the tags of all words."""
+    device = output.intent_logits.device
+    intent = F.cross_entropy(output.intent_logits.float(), batch.intents.to(device), label_smoothing=0.05)
+    logits, tags = output.tag_logits.float().flatten(0, 1), batch.tags.to(device).flatten()
+    tag = F.cross_entropy(logits, tags, ignore_index=NO_TAG)
+    return intent + TAG_WEIGHT * tag, {"intent": float(intent.detach()), "slots": float(tag.detach())}
+
+
+class NluTask:
+    """Trains the NLU module alone; the encoder's states are inputs."""
+
+    def __init__(
+        self, model: ModelParams, params: TrainNluParams, encoder: NgramTextEncoder, utterances: UtteranceSet
+    ) -> None:
+        self.params, self.utterances = params, utterances
+        self.encoder = encoder.eval().requires_grad_(False)
+        self.nlu = NluModule(model.nlu, model.dim)
+        self.module = nn.ModuleDict({"nlu": self.nlu})
+
+    def table(self) -> list[nn.Parameter]:
+        """No sparse parameters."""
+        return []
+
+    def batch(self, rng: np.random.Generator) -> NluBatch:
+        """Random utterances."""
+        return self.utterances.batch(self.params.batch_size, rng)
+
+    def __call__(self, batch: NluBatch) -> tuple[torch.Tensor, dict[str, float], int]:
+        """Intent and slot losses."""
+        device = self.nlu.tags.weight.device
+        self.encoder.to(device)
+        with torch.no_grad():
+            states = self.encoder(batch.words.to(device))
+        loss, report = nlu_losses(self.nlu(states), batch)
+        return loss, report, len(batch.texts)

@@ -1,0 +1,63 @@
+"""How far a run is: a bar when a terminal looks on, plain lines when not."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+log = logging.getLogger(__name__)
+
+LINES = 20
+"""About so many log lines a run."""
+WARM_UP_STEPS = 10
+"""Steps left out of the speed: the first ones allocate and compile."""
+
+
+class Progress:
+    """Counts samples and time of a run and reports losses, speed, data waiting, learning rate and time left."""
+
+    def __init__(self, stage: str, steps: int, first: int) -> None:
+        self.stage, self.steps, self.first = stage, steps, first
+        self.samples, self.waited = 0, 0.0
+        self.started = time.perf_counter()
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self.bar = Bar(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+        self.task = self.bar.add_task(stage, total=steps, completed=first)
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        if self.first:
+            log.info("%s: going on after step %d of %d", self.stage, self.first, self.steps)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.bar.stop()
+
+    def update(self, step: int, report: dict[str, float], samples: int, waited: float, rate: float) -> None:
+        """Take in one step; `waited` are the seconds the batch took to make."""
+        if step - self.first == WARM_UP_STEPS:
+            self.samples, self.waited, self.started = 0, 0.0, time.perf_counter()
+        self.samples += samples
+        self.waited += waited
+        self.bar.update(self.task, completed=step + 1, description=self._losses(report))
+        if (step + 1) % max(1, self.steps // LINES) == 0:
+            log.info("%s", self._line(step, report, rate))
+
+    def _line(self, step: int, report: dict[str, float], rate: float) -> str:
+        seconds = time.perf_counter() - self.started
+        done = max(1, step + 1 - self.first - (WARM_UP_STEPS if step - self.first >= WARM_UP_STEPS else 0))
+        left = seconds / done * (self.steps - step - 1)
+        return (
+            f"{self.stage} step {step + 1}/{self.steps}  {self._losses(report)}  {self.samples / seconds:,.0f} samples/s  "
+            f"data {self.waited / seconds:.1%}  lr {rate:.2e}  {left:.0f} s left"
+        )
+
+    def _losses(self, report: dict[str, float]) -> str:
+        return f"{self.stage} " + " ".join(f"{name} {value:.3f}" for name, value in report.items())

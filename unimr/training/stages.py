@@ -1,0 +1,181 @@
+"""The four training stages: read the tables and the earlier stages, train, measure, save."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from unimr.config import Params, TrainParams
+from unimr.data.tables import read_table
+from unimr.files import sha256_of, write_json
+from unimr.model.manifest import MANIFEST
+from unimr.model.nlu import NluModule
+from unimr.model.retriever import UnifiedRetriever
+from unimr.model.text_encoder import NgramTextEncoder
+from unimr.model.tokenizer import NgramTokenizer
+from unimr.training.corpus import TextCorpus
+from unimr.training.gate import check_retained, measure_nlu, measure_text
+from unimr.training.image_task import ImageTask
+from unimr.training.joint_task import JointData, JointTask, read_compositions
+from unimr.training.loop import Rates, Task, train
+from unimr.training.losses.proxy import ProxyLoss
+from unimr.training.nlu_task import NluTask, UtteranceSet
+from unimr.training.parts import load_parts, save_parts
+from unimr.training.pictures import Pictures
+from unimr.training.text_task import TextTask
+
+log = logging.getLogger(__name__)
+
+TABLES = Path("data/validated")
+MODELS = Path("models")
+
+
+def run_train_image(params: Params, root: Path) -> None:
+    """Stage `train_image`: the image encoder and the item proxies."""
+    stage = params.train_image
+    pictures = Pictures.read(root / TABLES, params.model.image.image_size)
+    torch.manual_seed(stage.seed)
+    task = ImageTask(params.model, stage, pictures)
+    work = _train(task, params, "train_image", root, [], Rates(stage.learning_rate, 0.0))
+    parts = {"image_encoder": task.encoder, "proxy_loss": task.proxy_loss}
+    _save(root, "train_image", parts, params, {}, work)
+
+
+def run_train_text(params: Params, root: Path) -> None:
+    """Stage `train_text`: the text encoder, on all texts of all languages."""
+    stage = params.train_text
+    tokenizer, item_ids = _tokenizer(params), _item_ids(root)
+    corpus = TextCorpus(
+        read_table(root / TABLES, "texts"), read_table(root / TABLES, "utterances"), item_ids, tokenizer
+    )
+    torch.manual_seed(stage.seed)
+    task = TextTask(params.model, stage, corpus)
+    load_parts(root / MODELS / "train_image", {"proxy_loss": task.proxy_loss})
+    rates = Rates(stage.learning_rate, stage.table_learning_rate)
+    work = _train(task, params, "train_text", root, ["train_image"], rates)
+    parts = {"text_encoder": task.encoder, "text_projection": task.projection, "proxy_loss": task.proxy_loss}
+    metrics = measure_text(_retriever(params, parts, fusion=False), root / TABLES)
+    _save(root, "train_text", parts, params, metrics, work)
+
+
+def run_train_nlu(params: Params, root: Path) -> None:
+    """Stage `train_nlu`: intent and slots on the frozen text encoder."""
+    stage = params.train_nlu
+    encoder = NgramTextEncoder(params.model.text, params.model.dim)
+    load_parts(root / MODELS / "train_text", {"text_encoder": encoder})
+    utterances = UtteranceSet(read_table(root / TABLES, "utterances"), _item_ids(root), _tokenizer(params))
+    torch.manual_seed(stage.seed)
+    task = NluTask(params.model, stage, encoder, utterances)
+    work = _train(task, params, "train_nlu", root, ["train_text"], Rates(stage.learning_rate, 0.0))
+    metrics = measure_nlu(_retriever(params, {"text_encoder": encoder, "nlu": task.nlu}), root / TABLES)
+    _save(root, "train_nlu", {"nlu": task.nlu}, params, metrics, work)
+
+
+def run_train_joint(params: Params, root: Path) -> None:
+    """Stage `train_joint`: everything together; refused if it unlearned more than the margin.
+
+    Raises:
+        UnimrError: the regression gate: the model of the earlier stages could do more.
+    """
+    stage = params.train_joint
+    torch.manual_seed(stage.seed)
+    retriever = UnifiedRetriever(params.model)
+    item_ids = _item_ids(root)
+    proxy_loss = ProxyLoss(len(item_ids), params.model.dim, params.model.matryoshka_dims)
+    _load_stages(root, retriever, proxy_loss)
+    task = JointTask(stage, retriever, proxy_loss, _joint_data(params, root, item_ids, retriever.tokenizer))
+    rates = Rates(stage.learning_rate, stage.table_learning_rate)
+    work = _train(task, params, "train_joint", root, ["train_image", "train_text", "train_nlu"], rates)
+    metrics = measure_text(retriever, root / TABLES) | measure_nlu(retriever, root / TABLES)
+    check_retained(root / MODELS, metrics, stage.regression_margin)
+    retriever.save(root / MODELS / "train_joint", _notes(params, root), metrics)
+    write_json(root / "metrics" / "train_joint.json", metrics)
+    shutil.rmtree(work)
+
+
+def _load_stages(root: Path, retriever: UnifiedRetriever, proxy_loss: ProxyLoss) -> None:
+    load_parts(root / MODELS / "train_image", {"image_encoder": retriever.image_encoder})
+    texts = {"text_encoder": retriever.text_encoder, "text_projection": retriever.text_projection}
+    load_parts(root / MODELS / "train_text", {**texts, "proxy_loss": proxy_loss})
+    load_parts(root / MODELS / "train_nlu", {"nlu": retriever.nlu})
+
+
+def _joint_data(params: Params, root: Path, item_ids: Sequence[str], tokenizer: NgramTokenizer) -> JointData:
+    utterances = read_table(root / TABLES, "utterances")
+    # Utterances come as batches of their own, with intents and slots; as plain texts they would come twice.
+    corpus = TextCorpus(read_table(root / TABLES, "texts"), utterances[:0], item_ids, tokenizer)
+    return JointData(
+        corpus,
+        Pictures.read(root / TABLES, params.model.image.image_size),
+        UtteranceSet(utterances, item_ids, tokenizer),
+        read_compositions(root / TABLES / "compositions.json", item_ids, tokenizer),
+    )
+
+
+def _tokenizer(params: Params) -> NgramTokenizer:
+    text = params.model.text
+    return NgramTokenizer(text.buckets, text.ngram_max, text.max_words)
+
+
+def _item_ids(root: Path) -> list[str]:
+    """Items that have train pictures: each has a proxy."""
+    images = read_table(root / TABLES, "images", ["item_id", "split"])
+    return sorted(images.loc[images["split"] == "train", "item_id"].unique())
+
+
+def _retriever(params: Params, parts: dict[str, nn.Module], fusion: bool = True) -> UnifiedRetriever:
+    """A retriever around modules that are already trained, to measure them."""
+    nlu = params.model.nlu.model_copy(update={"fusion": fusion})
+    with torch.device("meta"):
+        retriever = UnifiedRetriever(params.model.model_copy(update={"nlu": nlu}))
+    for name, module in parts.items():
+        if name != "proxy_loss":
+            setattr(retriever, name, module)
+    return retriever.eval()
+
+
+def _train(task: Task, params: Params, stage: str, root: Path, inputs: list[str], rates: Rates) -> Path:
+    """Train in `.work/<stage>/<hash>`, where a killed run goes on; the hash is of all that decides the result."""
+    section: TrainParams = getattr(params, stage)
+    decisive = {
+        "stage": section.model_dump(),
+        "model": params.model.model_dump(),
+        "code": _hash_of_files(sorted(Path(__file__).parents[1].rglob("*.py"))),
+        "tables": _hash_of_files(sorted((root / TABLES).iterdir())),
+        "inputs": [sha256_of(root / MODELS / name / MANIFEST) for name in inputs],
+    }
+    digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
+    work = root / ".work" / stage / digest
+    for other in work.parent.glob("*"):
+        if other != work:
+            shutil.rmtree(other)  # left by a run with other parameters or data
+    train(task, section, work, rates)
+    return work
+
+
+def _hash_of_files(paths: list[Path]) -> str:
+    return hashlib.sha256("".join(f"{path.name}{sha256_of(path)}" for path in paths).encode()).hexdigest()
+
+
+def _save(
+    root: Path, stage: str, parts: dict[str, nn.Module], params: Params, metrics: dict[str, float], work: Path
+) -> None:
+    """Save the parts and the metrics, then drop the checkpoints: the result is whole."""
+    save_parts(root / MODELS / stage, parts, _notes(params, root), metrics)
+    if metrics:
+        write_json(root / "metrics" / f"{stage}.json", metrics)
+    shutil.rmtree(work)
+
+
+def _notes(params: Params, root: Path) -> dict[str, Any]:
+    """What a model was made from, for its manifest."""
+    tables = sorted((root / TABLES).iterdir())
+    return {"profile": params.profile, "tables": _hash_of_files(tables), "torch": torch.__version__.split("+")[0]}
