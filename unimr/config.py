@@ -7,6 +7,7 @@ key is an error that names the nearest right one.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from unimr.errors import UnimrError
+from unimr.files import write_text
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -251,3 +253,17 @@ def _nearest(word: str, known: Iterable[str]) -> str:
     known = list(known)
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f" Did you mean `{close[0]}`?" if close else f" Known: {', '.join(known)}."
+
+
+def choose_profile(name: str, root: Path = Path()) -> None:
+    """Set the key `profile` in `params.yaml`, leaving everything else, comments too, as it is.
+
+    Raises:
+        UnimrError: there is no such profile.
+    """
+    known = sorted(file.stem for file in (root / "profiles").glob("*.yaml"))
+    if name not in known:
+        raise UnimrError(f"There is no profile {name!r}.{_nearest(name, known)}")
+    path = root / "params.yaml"
+    text = path.read_text(encoding="utf-8")
+    write_text(path, re.sub(r"^profile:.*$", f"profile: {name}", text, count=1, flags=re.MULTILINE))

@@ -1,0 +1,49 @@
+# Two commands do everything: `make demo` (train and search) and `make test`. Both set up what they need first.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export DO_NOT_TRACK := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help setup demo test test-slow lint clean
+
+help:
+	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile
+
+setup: $(VENV)/.installed ## make the virtual environment and install the locked versions
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' || \
+	  { echo "unimr needs Python 3.11 or 3.12, and $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@command -v git >/dev/null || { echo "unimr needs git, which is not installed. Install it and run the same command again."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup ## run the whole pipeline on the default catalogue, then search
+	@[ -d .git ] || { echo "DVC needs a git checkout: clone the project instead of copying its files."; exit 1; }
+	dvc repro
+	unimr search "gato feliz" --sheet results.png
+	@echo
+	@echo "The contact sheet is results.png; the report is reports/evaluation/index.html. Next, try:"
+	@echo "  source $(BIN)/activate"
+	@echo "  unimr search \"zeig mir bitte eine winkende Hand mit dunkler Hautfarbe\""
+	@echo "  unimr search \"面白い顔\" --filter style=openmoji --sheet results.png"
+	@echo "  unimr --help"
+
+test: setup ## run the tests (minutes)
+	python -m pytest
+
+test-slow: setup ## run the long tests too: a hundred kills
+	python -m pytest -m "slow or not slow"
+
+lint: setup ## ruff and mypy
+	ruff check unimr flows tests
+	ruff format --check unimr flows tests
+	mypy unimr flows
+
+clean: ## remove what the pipeline made; the DVC cache and the environment stay
+	rm -rf .work models published data/raw data/prepared data/validated data/embeddings reports results.png

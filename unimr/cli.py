@@ -1,0 +1,135 @@
+"""The command line. Heavy libraries are imported inside the commands, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unimr.errors import UnimrError
+
+# No library of ours may call home; set before any of them is imported.
+os.environ.setdefault("DO_NOT_TRACK", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+
+app = typer.Typer(
+    name="unimr",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Search pictures and texts in many languages with one model, and train that model.\n\n"
+    "Start with `make demo`, or `dvc repro` in an activated environment; then `unimr search \"gato feliz\"`.",
+)
+
+ROOT = Path()
+"""The project folder: the one the command is run in."""
+
+
+@app.command()
+def search(
+    text: Annotated[str | None, typer.Argument(help="What to look for, in any language.")] = None,
+    image: Annotated[Path | None, typer.Option(help="A picture (PNG, JPEG, WebP) to search with, alone or with words.")] = None,
+    filters: Annotated[
+        list[str] | None,
+        typer.Option("--filter", help="Keep only results that match, e.g. style=openmoji or year>=2019. May be repeated."),
+    ] = None,
+    k: Annotated[int | None, typer.Option("-k", min=1, help="Number of results (10, or what the query says).")] = None,
+    lang: Annotated[str | None, typer.Option(help="Language of the query, if the guess is wrong, e.g. pt.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet of the results to this PNG file.")] = None,
+) -> None:
+    """Search the published index by words, by a picture, or by a picture changed by words.
+
+    Examples:
+
+      unimr search "gato feliz"
+
+      unimr search "zeig mir bitte ein lachendes Gesicht im Twitter-Stil" -k 5
+
+      unimr search --image hand.png "dark skin tone" --sheet results.png
+    """
+    from unimr.search.engine import SearchEngine
+    from unimr.search.images import read_query_image
+    from unimr.search.sheet import render_table, write_sheet
+
+    picture = read_query_image(image) if image else None
+    with SearchEngine.open(ROOT) as engine:
+        answer = engine.search(text, picture, engine.parse_filters(filters or []), k, lang)
+    if sheet:
+        write_sheet(answer, sheet)
+    if as_json:
+        typer.echo(json.dumps(answer.to_json(), ensure_ascii=False, indent=2))
+        return
+    from rich.console import Console
+
+    Console().print(render_table(answer))
+    where = f"; contact sheet in {sheet}" if sheet else ""
+    typer.echo(f"{answer.milliseconds:.0f} ms, model {answer.model_version}, index {answer.index_version}{where}")
+
+
+@app.command()
+def stage(name: Annotated[str, typer.Argument(help="A stage of dvc.yaml, e.g. prepare.")]) -> None:
+    """Run one stage of the pipeline, as `dvc repro` does. Use `dvc repro`, which knows what is up to date."""
+    from unimr.stages import run_stage
+
+    run_stage(name, ROOT)
+
+
+@app.command("import")
+def import_catalogue(
+    file: Annotated[Path, typer.Argument(help="JSON Lines, an item a line; see docs/own-data.md.")],
+) -> None:
+    """Take in your own catalogue: items, texts in any language, pictures by path, annotated utterances.
+
+    Checks the whole file, copies it with its pictures into data/import, and says what to do next.
+    """
+    from unimr.data.own import import_file
+
+    summary = import_file(file, ROOT)
+    typer.echo(
+        f"Imported {summary.items:,} items, {summary.texts:,} texts, {summary.pictures:,} pictures and "
+        f"{summary.utterances:,} utterances. Next: put `import` into prepare.sources in params.yaml, then `dvc repro`."
+    )
+
+
+@app.command()
+def rollback() -> None:
+    """Make the index version before the published one live again."""
+    from unimr.index.publish import rollback as roll_back
+
+    done = roll_back(ROOT)
+    typer.echo(f"Version {done.now} is live again; {done.before} was withdrawn.")
+
+
+@app.command()
+def profile(name: Annotated[str, typer.Argument(help="demo, ci or gpu: a file in profiles/.")]) -> None:
+    """Choose the profile: sets the one key `profile` in params.yaml. Then run `dvc repro`."""
+    from unimr.config import choose_profile
+
+    choose_profile(name, ROOT)
+    typer.echo(f"Profile {name}. Next: dvc repro")
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one paragraph on standard error and exit status 1, never a traceback."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    if len(sys.argv) < 2 or sys.argv[1] != "stage":
+        logging.getLogger().setLevel(logging.WARNING)
+    try:
+        app()
+    except UnimrError as error:
+        typer.secho(f"Error: {error}", fg=typer.colors.RED, err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
