@@ -1,1 +1,1 @@
-"""Validation of the tables: expectations, quarantine and the page that shows both."""
+"""Quality of data: what the tables must satisfy, what is quarantined, and the report about it."""
