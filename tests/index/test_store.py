@@ -56,7 +56,7 @@ def test_filters_select_exactly_the_rows_that_satisfy_them(store, filters):
         if satisfies({"style": content.fields["style"][row], "year": content.fields["year"][row]}, filters)
     }
     found = store.search("images", IMAGES, content.vectors[:1], 70, filters)[0]
-    assert {hit.fields["image_id"] for hit in found} == wanted
+    assert {hit.key for hit in found} == wanted
 
 
 def test_scores_are_cosines_best_first(store):
@@ -83,7 +83,7 @@ def test_other_index_types_find_the_same(tmp_path, index_type):
         opened.create("images", IMAGES, 16, index_type, 300)
         opened.insert("images", IMAGES, content)
         found = opened.search("images", IMAGES, content.vectors[:20], 1)
-    assert [hits[0].fields["image_id"] for hits in found] == content.fields["image_id"][:20]
+    assert [hits[0].key for hits in found] == content.fields["image_id"][:20]
 
 
 @pytest.mark.parametrize(

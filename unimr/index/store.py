@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,10 +46,11 @@ class Rows:
 
 @dataclass(frozen=True)
 class StoredHit:
-    """A row that was found: its similarity (the cosine, larger is nearer) and its fields."""
+    """A row that was found: its similarity (the cosine, larger is nearer), its key and its item."""
 
     score: float
-    fields: dict[str, Any]
+    key: str
+    item_id: str
 
 
 def check_vectors(what: str, ids: Sequence[str], vectors: np.ndarray, dim: int) -> None:
@@ -196,10 +197,13 @@ class Store:
                     data=list(np.ascontiguousarray(queries[start : start + QUERIES_AT_A_TIME], np.float32)),
                     limit=k,
                     filter=expression(filters),
-                    output_fields=list(spec.fields),
+                    output_fields=["item_id"],
                     search_params={"metric_type": METRIC, "params": {"ef": max(128, 2 * k), "nprobe": 32}},
                 )
-            hits += [[_hit(spec, row) for row in rows] for rows in found]
+            hits += [
+                [StoredHit(float(row["distance"]), row[spec.key], row["entity"]["item_id"]) for row in rows]
+                for rows in found
+            ]
         return hits
 
     def fetch(self, name: str, spec: CollectionSpec, ids: Sequence[str]) -> dict[str, np.ndarray]:
@@ -251,10 +255,6 @@ class Store:
                 f"The index {self.uri} could not {action} {name}: {error.message}. Run `dvc repro` to build it anew, "
                 "or `unimr rollback` to return to the version before."
             ) from error
-
-
-def _hit(spec: CollectionSpec, row: Mapping[str, Any]) -> StoredHit:
-    return StoredHit(float(row["distance"]), {**row["entity"], spec.key: row[spec.key]})
 
 
 def _build_parameters(index_type: str, rows: int) -> dict[str, int]:

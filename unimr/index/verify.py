@@ -139,7 +139,7 @@ def recall_at_10(store: Store, name: str, spec: CollectionSpec, rows: Rows, filt
     place = {one: row for row, one in enumerate(rows.ids(spec))}
     good = 0
     for query, scores, hits in zip(queries, exact, found, strict=True):
-        true = [float(query @ rows.vectors[place[hit.fields[spec.key]]]) for hit in hits]
+        true = [float(query @ rows.vectors[place[hit.key]]) for hit in hits]
         good += sum(score >= scores[-1] - TIE for score in true)
     return good / exact.size
 

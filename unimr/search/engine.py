@@ -114,7 +114,12 @@ class SearchEngine:
         Raises:
             UnimrError: nothing is published, or it is damaged.
         """
-        return cls(versions_folder(root) / current_version(root), root / PUBLISHED / "open", load)
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+        engine = cls(versions_folder(root) / current_version(root), root / PUBLISHED / "open", load)
+        # One query is small: a second BLAS thread mostly spins (22 ms an answer became 64 ms on a busy machine).
+        threadpool_limits(limits=1, user_api="blas")
+        return engine
 
     def __enter__(self) -> SearchEngine:
         return self
@@ -269,7 +274,7 @@ class SearchEngine:
         found: list[StoredHit] = self._store.search(
             collection_name(self.version, spec), spec, vector, depth, filters
         )[0]
-        return [(hit.fields["item_id"], hit.fields[spec.key]) for hit in found]
+        return [(hit.item_id, hit.key) for hit in found]
 
     def _lexical(self, text: str, request: Request, weight: float = 1.0) -> Ranking:
         allowed = self.catalogue.matching(request.filters)[self._of_lexical]
