@@ -111,7 +111,7 @@ def add_text(tables: Tables, item: str, lang: str, text: str, split: str, number
 def leak_text(tables: Tables, split: str, change: str = "same") -> None:
     """A held-out text becomes a keyword of a train item, perhaps in other case or another Unicode form."""
     texts = tables["texts"]
-    held_out = texts.loc[rows_of(texts, split=split)[-1]]
+    held_out = texts.loc[rows_of(texts, split=split, lang="de")[-1]]
     item = texts.loc[rows_of(texts, split="train", lang=held_out["lang"])[0], "item_id"]
     text = held_out["text"].upper() if change == "case" else "\u3000".join(held_out["text"].split(" "))
     add_text(tables, item, held_out["lang"], text if change != "same" else held_out["text"], "train")

@@ -131,6 +131,7 @@ POISONS: dict[str, tuple[Callable[[Tables], object], str, str]] = {
         "texts",
         "item_text_is_in_one_split",
     ),
+    "leaked pair, other spaces": (lambda t: p.leak_text(t, "test_pair", "form"), "texts", "no_text_in_train_and_test"),
     "leaked utterance": (p.leak_utterance, "utterances", "no_utterance_in_train_and_test"),
     "utterance of a test item": (
         lambda t: p.set_column(

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from unimr.config import Params
+from unimr.data.tables import read_table, table_files
 from unimr.errors import UnimrError
 from unimr.files import read_json
 from unimr.quality.validate import run
@@ -148,3 +149,19 @@ def test_foreign_files_are_copied(tables: Tables, params: Params, prepared: Call
     root = prepared(tables)
     run(params, root)
     assert read_json(root / "data" / "validated" / "slot_values.json") == {"en": {"gender": {"woman": ["woman"]}}}
+
+
+def test_rows_are_taken_out_of_the_right_shard(
+    tables: Tables, params: Params, prepared: Callable[[Tables], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unimr.data.tables.SHARD_BYTES", 20_000)
+    label = p.rows_of(tables["images"], style="openmoji")[-1]
+    p.replace_pictures(tables, pd.Index([label]), b"GIF89a")
+    root = prepared(tables)
+    run(params, root)
+    shards = table_files(root / "data" / "prepared", "images")
+    assert len(shards) > 2
+    changed = [file.name for file in shards if (root / "data/validated" / file.name).read_bytes() != file.read_bytes()]
+    assert changed == [shards[-1].name]
+    clean = read_table(root / "data" / "validated", "images")
+    assert clean["image_id"].to_list() == tables["images"]["image_id"].drop(label).to_list()

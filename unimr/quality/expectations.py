@@ -232,7 +232,7 @@ def expectation_name(kind: str, arguments: Mapping[str, Any]) -> str:
     about = [str(arguments[key]) for key in ("check", "column") if key in arguments]
     if arguments.get("check") in (REFERENCE_CHECK, rows.id_is_made_of.__name__):
         about.append(str(arguments["limits"]["column"]))
-    return f"{kind}({', '.join(about)})"
+    return f"{kind}({', '.join(about)})" if about else kind
 
 
 def _outcome(table: str, batch: pd.DataFrame, one: ExpectationValidationResult) -> Outcome:
