@@ -11,7 +11,7 @@ import pytest
 
 from unimr.config import Params
 from unimr.errors import UnimrError
-from unimr.files import read_json
+from unimr.files import read_json, write_json
 from unimr.quality.validate import run
 
 from . import poisons as p
@@ -165,11 +165,25 @@ POISONS: dict[str, tuple[Callable[[Tables], object], str, str]] = {
 }
 
 
+def shorten_other_suites(root: Path, table: str) -> None:
+    """Leave the suite of one table as committed, and of the others only columns and references: three times as fast."""
+    suites = {file.stem: read_json(file) for file in (root / "expectations").glob("*.json")}
+    (root / "expectations").unlink()
+    for name, suite in suites.items():
+        if name != table:
+            needed = ("expect_columns_to_be", "refers_to")
+            suite["expectations"] = [
+                entry for entry in suite["expectations"] if {entry["type"], entry["kwargs"].get("check")} & set(needed)
+            ]
+        write_json(root / "expectations" / f"{name}.json", suite)
+
+
 @pytest.mark.parametrize("name", POISONS)
 def test_poison_is_caught(name: str, tables: Tables, params: Params, prepared: Callable[[Tables], Path]) -> None:
     spoil, table, expectation = POISONS[name]
     spoil(tables)
     root = prepared(tables)
+    shorten_other_suites(root, table)
     with pytest.raises(UnimrError) as caught:
         run(params, root)
     result = read_json(root / "metrics" / "validation.json")
