@@ -17,6 +17,7 @@ from unimr.evaluation.scoring import (
     Encoder,
     Retriever,
     Scorer,
+    by_length,
     leading,
     task_random_values,
     task_values,
@@ -183,9 +184,11 @@ def _measure_nlu(model: Retriever, tables: Tables, options: Options) -> NluResul
         nlu.Frame(intent, frozenset((slot["start"], slot["end"], slot["label"]) for slot in slots))
         for intent, slots in zip(asked["intent"], asked["slots"], strict=True)
     ]
+    texts = by_length(asked["text"].unique())
+    answers = dict(zip(texts, model.understand(texts), strict=True))
     predicted = [
         nlu.Frame(answer.intent, frozenset((slot.start, slot.end, slot.label) for slot in answer.slots))
-        for answer in model.understand(list(asked["text"]))
+        for answer in map(answers.__getitem__, asked["text"])
     ]
     values = nlu.utterance_values(actual, predicted)
     summaries = summarise(
@@ -198,6 +201,7 @@ def _task_metrics(result: TaskResult) -> dict[str, Any]:
     task = result.task
     numbers: dict[str, Any] = {
         "n": len(task.queries),
+        "left_out": task.left_out,
         "gallery": max(len(part.gallery.keys) for part in task.parts),
         f"{task.measure}_by_language": _by_language(result.summaries[task.measure]),
     }

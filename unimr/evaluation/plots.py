@@ -121,7 +121,8 @@ def _legend(figure: Figure, axes: Axes, baselines: set[str]) -> None:
 def _languages_figure(rows: Sequence[tuple[str, str, Score]]) -> Figure:
     names = list(dict.fromkeys(name for name, _, _ in rows))
     lines = max(1, -(-len(names) // 3))
-    figure = Figure(figsize=(12, 2.3 * lines), layout="constrained")
+    figure = Figure(figsize=(12, 2.5 * lines))
+    figure.set_layout_engine("constrained", hspace=0.06, wspace=0.04)
     grid = figure.subplots(lines, 3, squeeze=False)
     for axes, name in zip(grid.flat, names, strict=False):
         scores = {lang: score for task, lang, score in rows if task == name}
@@ -131,7 +132,8 @@ def _languages_figure(rows: Sequence[tuple[str, str, Score]]) -> Figure:
         )
         axes.axhline(float(np.mean(values)), color="#c2571a", linewidth=1, linestyle="--")
         task, _, measure = name.partition(".")
-        axes.set_title(f"{task}: {_unit(measure)} {np.mean(values):.3f}", loc="left", fontsize=9, fontweight="bold")
+        title = f"{task.replace('_', ' ')}\n{_unit(measure)}, mean {np.mean(values):.3f}"
+        axes.set_title(title, loc="left", fontsize=9, fontweight="bold")
         axes.set_ylim(0, 1)
         _grid(axes, "y")
     for axes in list(grid.flat)[len(names) :]:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from unimr.data.text import segment
 from unimr.errors import UnimrError
 from unimr.evaluation.retrieval import MEASURES, FloatArray, IntArray, query_values, random_values, ranks
 from unimr.evaluation.tasks import Gallery, Part, RetrievalTask
@@ -49,14 +50,17 @@ class Encoder:
 
     def texts(self, texts: Sequence[str]) -> FloatArray:
         """Unit vectors `[texts, dim]`."""
-        return _remembered(texts, self._text_vectors, self.model.encode_texts)
+        new = by_length([text for text in dict.fromkeys(texts) if text not in self._text_vectors])
+        return _remembered(texts, new, self._text_vectors, self.model.encode_texts)
 
     def images(self, image_ids: Sequence[str]) -> FloatArray:
         """Unit vectors `[image_ids, dim]`."""
+        new = [image_id for image_id in dict.fromkeys(image_ids) if image_id not in self._image_vectors]
         return _remembered(
             image_ids,
+            new,
             self._image_vectors,
-            lambda missing: self.model.encode_images([self._images[image_id] for image_id in missing]),
+            lambda some: self.model.encode_images([self._images[image_id] for image_id in some]),
         )
 
     def gallery(self, gallery: Gallery) -> FloatArray:
@@ -71,12 +75,19 @@ class Encoder:
         return self.model.compose(self.images(list(task.queries["image_id"])), words)
 
 
+def by_length(texts: Sequence[str]) -> list[str]:
+    """Texts by their number of words: a batch is padded to its longest text, so like goes with like."""
+    return sorted(texts, key=lambda text: len(segment(text)))
+
+
 def _remembered(
-    keys: Sequence[str], known: dict[str, FloatArray], encode: Callable[[Sequence[str]], FloatArray]
+    keys: Sequence[str],
+    new: list[str],
+    known: dict[str, FloatArray],
+    encode: Callable[[Sequence[str]], FloatArray],
 ) -> FloatArray:
-    missing = [key for key in dict.fromkeys(keys) if key not in known]
-    for first in range(0, len(missing), ENCODED_AT_ONCE):
-        some = missing[first : first + ENCODED_AT_ONCE]
+    for first in range(0, len(new), ENCODED_AT_ONCE):
+        some = new[first : first + ENCODED_AT_ONCE]
         vectors = encode(some)
         if len(vectors) != len(some) or not np.isfinite(vectors).all():
             raise UnimrError(

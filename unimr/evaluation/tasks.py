@@ -116,7 +116,8 @@ class Part:
 class RetrievalTask:
     """Queries (columns query_id, lang, text, image_id) and where they are asked.
 
-    A query that is asked of several galleries (one a style) counts with its mean over them.
+    A query that is asked of several galleries (one a style) counts with its mean over them. `left_out` counts the
+    queries of the table that nothing in a gallery answers: they are not scored, and are reported.
     """
 
     name: str
@@ -124,6 +125,7 @@ class RetrievalTask:
     queries: pd.DataFrame
     relevant: tuple[list[str], ...]
     parts: tuple[Part, ...]
+    left_out: int
 
     @cached_property
     def languages(self) -> list[str]:
@@ -193,6 +195,7 @@ def _build(tables: Tables, name: str, limit: int) -> RetrievalTask | None:
         queries=queries.reset_index(drop=True),
         relevant=tuple(answers[place] for place in places),
         parts=tuple(part for part in parts if len(part.rows)),
+        left_out=int((~kept).sum()),
     )
 
 
