@@ -13,10 +13,12 @@ import typer
 
 from unimr.errors import UnimrError
 
-# No library of ours may call home; set before any of them is imported.
+# No library of ours may call home; all of these must be set before the libraries are imported.
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+# Threads that wait must sleep: spinning ones starve each other as soon as anything else runs on the machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 app = typer.Typer(
     name="unimr",
@@ -105,7 +107,7 @@ def rollback() -> None:
     from unimr.index.publish import rollback as roll_back
 
     done = roll_back(ROOT)
-    typer.echo(f"Version {done.now} is live again; {done.before} was withdrawn.")
+    typer.echo(f"Version {done.after} is live again; {done.before} was withdrawn.")
 
 
 @app.command()

@@ -16,6 +16,7 @@ from unimr.data.text import normalise, segment
 from unimr.errors import UnimrError
 from unimr.files import write_json
 
+HELD_OUT = ("test_item", "test_pair", "test_keyword")
 GRAMMAR_FOLDER = Path("data/sources/emoji/grammar")
 
 
@@ -31,6 +32,8 @@ def make_utterances(
         counts = {"train": params.utterances_per_language.train, "test": params.utterances_per_language.test}
         seen: set[str] = set()
         for split in ("test", "train"):  # test first: a train utterance equal to one of test is dropped
+            if split == "train":  # nor may a bare query be a name or keyword that is held out
+                seen |= {normalise(row.text.text) for row in texts if row.text.lang == lang and row.split in HELD_OUT}
             made = generate_utterances(
                 grammar, subjects, counts[split], split, params.split_seed, params.split_seed, vocabulary
             )

@@ -49,6 +49,11 @@ class UnifiedRetriever(nn.Module):
         nn.init.zeros_(self.composition.bias)
         self.tokenizer = NgramTokenizer(params.text.buckets, params.text.ngram_max, params.text.max_words)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the text encoder lives; inputs go there."""
+        return self.text_encoder.idf.device
+
     # -- forward passes, on tensors ------------------------------------------------------------------------------
 
     def embed_words(self, batch: WordBatch, fuse: bool = True) -> tuple[torch.Tensor, TextStates, NluOutput | None]:
@@ -74,7 +79,8 @@ class UnifiedRetriever(nn.Module):
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Embed texts → `[texts, dim]` float32, unit length."""
-        vectors = [self.embed_words(batch)[0].cpu() for batch in self._text_batches(texts)]
+        fuse = self.params.nlu.fusion
+        vectors = [self.embed_words(batch, fuse)[0].cpu() for batch in self._text_batches(texts)]
         return torch.cat(vectors).numpy() if vectors else np.zeros((0, self.dim), np.float32)
 
     @torch.inference_mode()
@@ -84,7 +90,7 @@ class UnifiedRetriever(nn.Module):
         Raises:
             UnimrError: one of them is no picture or too large.
         """
-        size, device = self.params.image.image_size, self.text_projection.weight.device
+        size, device = self.params.image.image_size, self.device
         vectors = [np.zeros((0, self.dim), np.float32)]
         for start in range(0, len(images), PICTURES_AT_A_TIME):
             pixels = to_pixels([decode_rgba(data, size) for data in images[start : start + PICTURES_AT_A_TIME]])
@@ -94,8 +100,7 @@ class UnifiedRetriever(nn.Module):
     @torch.inference_mode()
     def compose(self, image_vectors: np.ndarray, text_vectors: np.ndarray) -> np.ndarray:
         """Picture + words: two arrays `[queries, dim]` of unit vectors → `[queries, dim]`, unit length."""
-        device = self.text_projection.weight.device
-        image, text = (torch.from_numpy(vectors).to(device) for vectors in (image_vectors, text_vectors))
+        image, text = (torch.from_numpy(vectors).to(self.device) for vectors in (image_vectors, text_vectors))
         return self.embed_composed(image, text).cpu().numpy()
 
     @torch.inference_mode()
@@ -113,12 +118,11 @@ class UnifiedRetriever(nn.Module):
         return found
 
     def _text_batches(self, texts: Sequence[str]) -> Iterator[WordBatch]:
-        device = self.text_projection.weight.device
         if self.tokenizer.size > REMEMBERED_WORDS:
             self.tokenizer.forget()
         for start in range(0, len(texts), TEXTS_AT_A_TIME):
             words = [self.tokenizer.words(text) for text in texts[start : start + TEXTS_AT_A_TIME]]
-            yield self.tokenizer.batch(words).to(device)
+            yield self.tokenizer.batch(words).to(self.device)
 
     # -- folders --------------------------------------------------------------------------------------------------
 

@@ -7,30 +7,34 @@ colours, grey, flattened shading, affine warps, and backgrounds.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 
 from unimr.model.image_encoder import on_background
 
 
+Change = Callable[[torch.Tensor], torch.Tensor]
+
+
 def augment(rgba: torch.Tensor) -> torch.Tensor:
     """Warp, lay on a background, and restyle pictures `[batch, 4, side, side]` → `[batch, 3, side, side]`."""
-    rgba = warp(rgba)
-    pixels = on_background(rgba, random_backgrounds(len(rgba), rgba.device))
-    pixels = maybe(pixels, flatten_shading, 0.3)
-    pixels = maybe(pixels, outline, 0.5)
-    pixels = maybe(pixels, mix_colours, 0.5)
-    pixels = maybe(pixels, grey, 0.15)
-    return pixels.clamp(0, 1)
+    with torch.autocast(rgba.device.type, enabled=False):
+        rgba = warp(rgba)
+        pixels = on_background(rgba, random_backgrounds(len(rgba), rgba.device))
+        for change, probability in CHANGES:
+            pixels = maybe(pixels, change, probability)
+        return pixels.clamp(0, 1)
 
 
-def maybe(pixels: torch.Tensor, change: object, probability: float) -> torch.Tensor:
+def maybe(pixels: torch.Tensor, change: Change, probability: float) -> torch.Tensor:
     """Apply a change to a random part of the batch."""
     chosen = torch.rand(len(pixels), device=pixels.device) < probability
     if not chosen.any():
         return pixels
     out = pixels.clone()
-    out[chosen] = change(pixels[chosen])  # type: ignore[operator]
+    out[chosen] = change(pixels[chosen])
     return out
 
 
@@ -90,3 +94,7 @@ def grey(pixels: torch.Tensor) -> torch.Tensor:
     """Luminance in all three channels."""
     weights = torch.tensor([0.299, 0.587, 0.114], device=pixels.device)
     return torch.einsum("c,bchw->bhw", weights, pixels)[:, None].expand_as(pixels)
+
+
+CHANGES: tuple[tuple[Change, float], ...] = ((flatten_shading, 0.3), (outline, 0.5), (mix_colours, 0.5), (grey, 0.15))
+"""Changes of style and the share of the pictures that each is applied to."""
