@@ -102,6 +102,14 @@ def import_catalogue(
 
 
 @app.command()
+def results() -> None:
+    """Print the headline of metrics/evaluation.json as a Markdown table, with intervals and baselines."""
+    from unimr.evaluation.results import results_table
+
+    typer.echo(results_table(ROOT))
+
+
+@app.command()
 def rollback() -> None:
     """Make the index version before the published one live again."""
     from unimr.index.publish import rollback as roll_back

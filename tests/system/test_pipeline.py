@@ -1,0 +1,110 @@
+"""The whole pipeline, for real: profile `ci`, DVC, git, and a search at the end."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+import yaml
+
+from tests.system.conftest import Project, commit
+
+STAGES = (
+    "fetch", "prepare", "validate", "train_image", "train_text", "train_nlu", "train_joint", "evaluate", "embed", "index",
+)  # fmt: skip
+CI_SECONDS = 90
+BUSY = 3
+"""How much slower a shared machine may be before a time limit counts as missed."""
+
+GATES = {
+    ("name_to_name", "mrr"): 0.13,
+    ("keyword_to_item", "mrr"): 0.26,
+    ("intent_to_item", "mrr"): 0.60,
+    ("intent_distractor_to_item", "mrr"): 0.40,
+    ("name_to_image_trained", "recall_at_10"): 0.16,
+    ("name_to_image_unseen_style", "recall_at_10"): 0.09,
+    ("nlu", "intent_accuracy"): 0.40,
+    ("nlu", "slot_f1"): 0.28,
+}
+"""About 70 % of what profile `ci` typically reaches."""
+
+
+def ran(output: str) -> list[str]:
+    """Stages that `dvc repro` really ran."""
+    return [stage for stage in STAGES if f"Running stage '{stage}'" in output]
+
+
+def set_parameter(project: Project, text: str, other: str) -> None:
+    path = project.root / "params.yaml"
+    content = path.read_text(encoding="utf-8")
+    assert text in content
+    path.write_text(content.replace(text, other), encoding="utf-8")
+
+
+def test_the_pipeline_ends_in_a_search(project: Project) -> None:
+    answer = json.loads(project.run("unimr", "search", "bandera", "--json", "--lang", "es").stdout)
+    assert len(answer["hits"]) == 10
+    assert any("flag" in hit["english"] for hit in answer["hits"])
+    assert project.first_seconds < CI_SECONDS * BUSY
+
+
+def test_the_lock_file_names_every_stage(project: Project) -> None:
+    lock = yaml.safe_load((project.root / "dvc.lock").read_text(encoding="utf-8"))
+    assert set(lock["stages"]) == set(STAGES)
+
+
+@pytest.mark.parametrize(("task", "measure"), GATES)
+def test_the_model_is_worth_having(project: Project, task: str, measure: str) -> None:
+    metrics = json.loads((project.root / "metrics" / "evaluation.json").read_text(encoding="utf-8"))
+    assert metrics[task][measure] >= GATES[task, measure]
+
+
+def test_a_second_repro_does_nothing(project: Project) -> None:
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        output = project.run("dvc", "repro").stdout
+        seconds.append(time.perf_counter() - started)
+        assert ran(output) == []
+    assert min(seconds) < 1.5 * BUSY
+
+
+def test_a_change_runs_what_depends_on_it_and_reverting_runs_nothing(project: Project) -> None:
+    weights = (project.root / "models" / "train_joint" / "manifest.json").read_bytes()
+    set_parameter(project, "regression_margin: 0.02", "regression_margin: 0.03")
+    set_parameter(project, "nlu_weight: 0.5", "nlu_weight: 0.4")
+    assert ran(project.run("dvc", "repro").stdout) == ["train_joint", "evaluate", "embed", "index"]
+    set_parameter(project, "regression_margin: 0.03", "regression_margin: 0.02")
+    set_parameter(project, "nlu_weight: 0.4", "nlu_weight: 0.5")
+    output = project.run("dvc", "repro").stdout
+    assert "train_joint" not in ran(output)
+    assert (project.root / "models" / "train_joint" / "manifest.json").read_bytes() == weights
+
+
+def test_metrics_and_plots_can_be_looked_at_offline(project: Project) -> None:
+    shown = project.run("dvc", "metrics", "show", "--json").stdout
+    assert "name_to_name" in shown
+    project.run("dvc", "metrics", "diff")
+    project.run("dvc", "plots", "show", "-o", "plots-page")
+    page = (project.root / "plots-page" / "index.html").read_text(encoding="utf-8")
+    assert "vega" in page.lower()
+
+
+def test_an_experiment_changes_one_parameter(project: Project) -> None:
+    project.run("dvc", "exp", "run", "-S", "evaluate.bootstrap_samples=50", "-n", "fewer-samples")
+    assert "fewer-samples" in project.run("dvc", "exp", "show", "--csv", "--no-pager").stdout
+    project.run("git", "checkout", "-q", ".")
+    project.run("dvc", "checkout")
+
+
+def test_push_and_pull_through_a_folder(project: Project, tmp_path_factory: pytest.TempPathFactory) -> None:
+    remote, clone = tmp_path_factory.mktemp("remote"), tmp_path_factory.mktemp("clone") / "project"
+    project.run("dvc", "remote", "add", "--force", "--default", "folder", str(remote))
+    commit(project)
+    project.run("dvc", "push")
+    project.run("git", "clone", "-q", str(project.root), str(clone))
+    cloned = Project(clone)
+    cloned.run("dvc", "pull")
+    assert ran(cloned.run("dvc", "repro").stdout) in ([], ["index"])
+    assert cloned.run("dvc", "status").stdout.strip().endswith("up to date.")
