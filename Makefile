@@ -21,6 +21,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m unimr.evaluation.plots_page
 	@touch $@
 
 demo: setup ## run the whole pipeline on the default catalogue, then search

@@ -37,10 +37,12 @@ ROOT = Path()
 @app.command()
 def search(
     text: Annotated[str | None, typer.Argument(help="What to look for, in any language.")] = None,
-    image: Annotated[Path | None, typer.Option(help="A picture (PNG, JPEG, WebP) to search with, alone or with words.")] = None,
+    image: Annotated[
+        Path | None, typer.Option(help="A picture (PNG, JPEG, WebP) to search with, alone or with words.")
+    ] = None,
     filters: Annotated[
         list[str] | None,
-        typer.Option("--filter", help="Keep only results that match, e.g. style=openmoji or year>=2019. May be repeated."),
+        typer.Option("--filter", help="Keep only what matches: style=openmoji, year>=2019, … May be repeated."),
     ] = None,
     k: Annotated[int | None, typer.Option("-k", min=1, help="Number of results (10, or what the query says).")] = None,
     lang: Annotated[str | None, typer.Option(help="Language of the query, if the guess is wrong, e.g. pt.")] = None,
@@ -50,7 +52,6 @@ def search(
     """Search the published index by words, by a picture, or by a picture changed by words.
 
     Examples:
-
       unimr search "gato feliz"
 
       unimr search "zeig mir bitte ein lachendes Gesicht im Twitter-Stil" -k 5

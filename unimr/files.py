@@ -108,7 +108,7 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError as error:
         raise UnimrError(f"{path} does not exist. Run `dvc repro` to make it.") from error
     except ValueError as error:
-        raise UnimrError(f"{path} is not valid JSON ({error}). Remove it and run `dvc repro` to make it anew.") from error
+        raise UnimrError(f"{path} is not valid JSON ({error}). Remove it and run `dvc repro`.") from error
 
 
 def sha256_of(path: Path) -> str:

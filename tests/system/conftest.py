@@ -29,7 +29,8 @@ class Project:
             command, cwd=self.root, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
         )
         if check and done.returncode:
-            raise AssertionError(f"{' '.join(command)} gave {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}")
+            output = f"{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
+            raise AssertionError(f"{' '.join(command)} gave {done.returncode}\n{output}")
         return done
 
 

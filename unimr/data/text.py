@@ -1,6 +1,6 @@
-"""Normalising and segmenting text of any script.
+r"""Normalising and segmenting text of any script.
 
-Words are found by Unicode properties. Python's `\\w` leaves out combining vowel signs and so breaks Hindi, Tamil and
+Words are found by Unicode properties. Python's `\w` leaves out combining vowel signs and so breaks Hindi, Tamil and
 Thai; scripts without spaces (Han, Kana, Thai, Lao, Khmer, Myanmar) are cut finer, since a whole sentence would
 otherwise be one word.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import regex
 
@@ -40,7 +41,8 @@ class Word:
 
 def normalise(text: str) -> str:
     """NFKC, case-folded, white space collapsed: two texts with the same result are the same text to us."""
-    return _SPACE.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
+    folded: str = _SPACE.sub(" ", unicodedata.normalize("NFKC", text).casefold())
+    return folded.strip()
 
 
 def segment(text: str) -> list[Word]:
@@ -67,7 +69,7 @@ def lexical_terms(text: str) -> list[str]:
     """Terms of a text for lexical search: its words, and bigrams of neighbouring characters in finely cut scripts."""
     words = segment(text)
     terms = [word.form for word in words]
-    for left, right in zip(words, words[1:], strict=False):
+    for left, right in pairwise(words):
         if left.end == right.start and is_fine_script(left.form) and is_fine_script(right.form):
             terms.append(left.form + right.form)
     return terms

@@ -60,7 +60,7 @@ def write_evaluation(model: Retriever, params: Params, root: Path) -> None:
     )
     write_json(root / "metrics" / "latency.json", latency)
     rows = headline(evaluation)
-    plots.write_csv(root / "plots", evaluation)
+    plots.write_csv(root / "plots", evaluation, rows)
     plots.write_png(root / REPORT, evaluation, rows)
     worst = _worst(evaluation, encoder)
     facts = report.Facts(params.profile, kept, params.train_joint.regression_margin, size, latency)

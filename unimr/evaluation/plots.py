@@ -53,8 +53,14 @@ def language_rows(evaluation: Evaluation) -> list[tuple[str, str, Score]]:
     return [(name, lang, score) for name, summary in found for lang, score in summary.languages.items()]
 
 
-def write_csv(folder: Path, evaluation: Evaluation) -> None:
-    """Write `languages.csv` (task, lang, value, low, high) and `nlu_confusion.csv` (actual, predicted) to a folder."""
+def write_csv(folder: Path, evaluation: Evaluation, headline: Sequence[HeadlineRow]) -> None:
+    """Write the tables of the plots to a folder.
+
+    `headline.csv` (measure, value), `languages.csv` (task, lang, value, low, high), `nlu_confusion.csv` (actual,
+    predicted).
+    """
+    values = [(row.measure, f"{row.score.value:.4f}") for row in headline if row.score]
+    write_text(folder / "headline.csv", _csv(("measure", "value"), values))
     rows = [
         (name, lang, *(f"{number:.4f}" for number in (score.value, score.low, score.high)))
         for name, lang, score in language_rows(evaluation)

@@ -61,8 +61,8 @@ def current_version(root: Path) -> str:
     found = history(root)
     if not found:
         raise UnimrError(
-            f"There is no index in {root / PUBLISHED}. Run `dvc repro` to build one, or, where everything else is up to "
-            "date (after `dvc pull`), `unimr stage index`."
+            f"There is no index in {root / PUBLISHED}. Run `dvc repro` to build one, or `unimr stage index` where "
+            "everything else is up to date (after `dvc pull`)."
         )
     return found[-1]
 

@@ -68,7 +68,8 @@ class ConvNet(nn.Module):
         super().__init__()
         stem, *blocks = params.channels
         self.image_size = params.image_size
-        self.stem = nn.Sequential(nn.Conv2d(3, stem, 5, stride=2, padding=2, bias=False), nn.BatchNorm2d(stem), nn.ReLU())
+        first = nn.Conv2d(3, stem, 5, stride=2, padding=2, bias=False)
+        self.stem = nn.Sequential(first, nn.BatchNorm2d(stem), nn.ReLU())
         self.blocks = nn.ModuleList(ResidualBlock(a, b) for a, b in zip(params.channels, blocks, strict=False))
         self.project = nn.Linear(4 * blocks[-1], dim)
 

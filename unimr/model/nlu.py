@@ -41,7 +41,13 @@ class Understanding:
 
 @dataclass(frozen=True)
 class NluOutput:
-    """Output of the module: intent logits `[batch, intents]`, tag logits `[batch, tokens, tags]`, features `[batch, dim]`."""
+    """What the module says of a batch.
+
+    Attributes:
+        intent_logits: `[batch, intents]`.
+        tag_logits: of the BIO tag of every word `[batch, tokens, tags]`.
+        features: what the query is about, for the fusion `[batch, dim]`.
+    """
 
     intent_logits: torch.Tensor
     tag_logits: torch.Tensor

@@ -56,15 +56,19 @@ class UnifiedRetriever(nn.Module):
 
     # -- forward passes, on tensors ------------------------------------------------------------------------------
 
-    def embed_words(self, batch: WordBatch, fuse: bool = True) -> tuple[torch.Tensor, TextStates, NluOutput | None]:
-        """Embeddings of texts `[batch, dim]` of unit length, with the states and NLU output behind them.
+    def embed_words(self, batch: WordBatch) -> tuple[torch.Tensor, NluOutput]:
+        """Embeddings of texts `[batch, dim]` of unit length, and what the NLU module says of them."""
+        text: TextStates = self.text_encoder(batch)
+        nlu: NluOutput = self.nlu(text)
+        pooled = self.fusion(text.pooled, nlu.features) if self.params.nlu.fusion else text.pooled
+        return self._project(pooled), nlu
 
-        Without `fuse` the NLU module is left out: stage 1, where it is not trained yet.
-        """
-        text = self.text_encoder(batch)
-        nlu = self.nlu(text) if fuse else None
-        pooled = self.fusion(text.pooled, nlu.features) if nlu is not None and self.params.nlu.fusion else text.pooled
-        return F.normalize(self.text_projection(pooled).float(), dim=-1), text, nlu
+    def embed_words_alone(self, batch: WordBatch) -> torch.Tensor:
+        """Embeddings of texts without the NLU module: stage 1, and models without fusion."""
+        return self._project(self.text_encoder(batch).pooled)
+
+    def _project(self, pooled: torch.Tensor) -> torch.Tensor:
+        return F.normalize(self.text_projection(pooled).float(), dim=-1)
 
     def embed_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
         """Embeddings of pictures `[batch, 3, side, side]` → `[batch, dim]`, unit length."""
@@ -79,8 +83,11 @@ class UnifiedRetriever(nn.Module):
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Embed texts → `[texts, dim]` float32, unit length."""
-        fuse = self.params.nlu.fusion
-        vectors = [self.embed_words(batch, fuse)[0].cpu() for batch in self._text_batches(texts)]
+        batches = self._text_batches(texts)
+        if self.params.nlu.fusion:
+            vectors = [self.embed_words(batch)[0].cpu() for batch in batches]
+        else:
+            vectors = [self.embed_words_alone(batch).cpu() for batch in batches]
         return torch.cat(vectors).numpy() if vectors else np.zeros((0, self.dim), np.float32)
 
     @torch.inference_mode()

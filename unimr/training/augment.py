@@ -14,7 +14,6 @@ import torch.nn.functional as F
 
 from unimr.model.image_encoder import on_background
 
-
 Change = Callable[[torch.Tensor], torch.Tensor]
 
 

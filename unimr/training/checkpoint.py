@@ -40,7 +40,6 @@ def save_checkpoint(folder: Path, step: int, module: nn.Module, optimizers: list
         tensors |= {f"optimizer/{number}/{name}": value for name, value in _optimizer_tensors(optimizer)}
     path = folder / f"step-{step:08d}"
     with atomic_folder(path) as temporary:
-        # Shared storage is refused by safetensors, hence the clones of views.
         save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, temporary / STATE_FILE)
         write_manifest(temporary, {"step": step})
     for old in _checkpoints(folder)[:-KEPT]:
@@ -74,7 +73,8 @@ def _checkpoints(folder: Path) -> list[Path]:
 
 
 def _restore(tensors: dict[str, torch.Tensor], module: nn.Module, optimizers: list[Optimizer]) -> None:
-    module.load_state_dict({name.removeprefix("module/"): value for name, value in tensors.items() if name.startswith("module/")})
+    weights = {name.removeprefix("module/"): value for name, value in tensors.items() if name.startswith("module/")}
+    module.load_state_dict(weights)
     for number, optimizer in enumerate(optimizers):
         prefix = f"optimizer/{number}/"
         found = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -63,7 +63,8 @@ class TextCorpus:
         counts = [len(items) for items in found]
         rows, items = np.repeat(np.arange(len(numbers)), counts), np.concatenate(found)
         targets = torch.zeros(len(numbers), len(self.item_ids))
-        targets[torch.from_numpy(rows), torch.from_numpy(items)] = torch.from_numpy(np.repeat(1 / np.array(counts), counts)).float()
+        shares = torch.from_numpy(np.repeat(1 / np.array(counts, dtype=np.float32), counts))
+        targets[torch.from_numpy(rows), torch.from_numpy(items)] = shares
         return targets
 
 

@@ -42,6 +42,6 @@ def check_retained(models: Path, after: dict[str, float], margin: float) -> None
     if lost:
         raise UnimrError(
             f"Joint training unlearned what the earlier stages could do: {'; '.join(lost)} (more than "
-            f"train_joint.regression_margin = {margin}). The model was not saved. Lower train_joint.learning_rate, raise "
-            "train_joint.nlu_weight, or train longer."
+            f"train_joint.regression_margin = {margin}). The model was not saved. Lower "
+            "train_joint.learning_rate, raise train_joint.nlu_weight, or train longer."
         )

@@ -19,7 +19,7 @@ from unimr.training.pictures import Pictures
 
 @dataclass(frozen=True, repr=False)
 class ImageBatch:
-    """Two pictures of each item: `rgba [2 * items, 4, side, side]` uint8 (all lefts, then all rights), `items [items]`."""
+    """Two pictures of each item: `rgba [2 * items, 4, side, side]` (all lefts, then all rights), `items [items]`."""
 
     rgba: torch.Tensor
     items: torch.Tensor

@@ -108,7 +108,8 @@ class JointTask:
         )
 
     def _draw_compositions(self, rng: np.random.Generator) -> ComposedBatch:
-        chosen = [self.data.compositions[place] for place in rng.integers(0, len(self.data.compositions), COMPOSED_BATCH)]
+        places = rng.integers(0, len(self.data.compositions), COMPOSED_BATCH)
+        chosen = [self.data.compositions[place] for place in places]
         words = [pair.words[rng.integers(len(pair.words))] for pair in chosen]
         pictures, _ = self.data.pictures.pairs(np.array([pair.base for pair in chosen]), rng)
         variants = torch.tensor([pair.variant for pair in chosen])
@@ -135,7 +136,7 @@ class JointTask:
 
     def _utterance_losses(self, batch: NluBatch) -> tuple[torch.Tensor, torch.Tensor, dict[str, float]]:
         """Utterances teach understanding, and those that ask for an item its proxy, from one forward pass."""
-        vectors, _, output = self.retriever.embed_words(batch.words.to(self.proxy_loss.proxies.device))
+        vectors, output = self.retriever.embed_words(batch.words.to(self.proxy_loss.proxies.device))
         nlu, report = nlu_losses(output, batch)
         items = batch.items.to(vectors.device)
         wanted = items >= 0

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -37,15 +37,20 @@ CLIP_NORM = 5.0
 STOPPED_BY_SIGTERM = 143
 
 
-class Task(Protocol):
+Batch = TypeVar("Batch")
+
+
+class Task(Protocol[Batch]):
     """What a stage trains: a module, its batches and its losses."""
 
-    module: nn.Module
+    @property
+    def module(self) -> nn.Module:
+        """Everything that is trained and saved."""
 
-    def batch(self, rng: np.random.Generator) -> Any:
+    def batch(self, rng: np.random.Generator) -> Batch:
         """The batch drawn with this generator."""
 
-    def __call__(self, batch: Any) -> tuple[torch.Tensor, dict[str, float], int]:
+    def __call__(self, batch: Batch) -> tuple[torch.Tensor, dict[str, float], int]:
         """Loss to minimise, what to report of it, and how many samples the batch held."""
 
     def table(self) -> list[nn.Parameter]:
@@ -60,7 +65,7 @@ class Rates:
     table: float
 
 
-def train(task: Task, params: TrainParams, work: Path, rates: Rates) -> Accelerator:
+def train(task: Task[Batch], params: TrainParams, work: Path, rates: Rates) -> Accelerator:
     """Train `task.module` in place for `params.steps` steps, resuming from `work` if it holds a checkpoint.
 
     Raises:
@@ -92,7 +97,7 @@ def train(task: Task, params: TrainParams, work: Path, rates: Rates) -> Accelera
     return accelerator
 
 
-def _optimizers(task: Task, params: TrainParams, rates: Rates) -> list[Optimizer]:
+def _optimizers(task: Task[Batch], params: TrainParams, rates: Rates) -> list[Optimizer]:
     table = task.table()
     dense = [value for value in task.module.parameters() if value.requires_grad and all(value is not t for t in table)]
     optimizers: list[Optimizer] = [torch.optim.AdamW(dense, lr=rates.dense, weight_decay=params.weight_decay)]
@@ -106,7 +111,7 @@ def _set_rates(optimizers: list[Optimizer], rates: Rates, factor: float) -> None
 
 
 def _step(
-    task: Task, batch: Any, accelerator: Accelerator, optimizers: list[Optimizer], step: int
+    task: Task[Batch], batch: Batch, accelerator: Accelerator, optimizers: list[Optimizer], step: int
 ) -> tuple[dict[str, float], int]:
     for optimizer in optimizers:
         optimizer.zero_grad(set_to_none=True)
@@ -121,7 +126,7 @@ def _step(
     return report, samples
 
 
-def _require_finite(value: torch.Tensor, what: str, step: int, batch: Any) -> None:
+def _require_finite(value: torch.Tensor, what: str, step: int, batch: object) -> None:
     if not math.isfinite(float(value)):
         raise UnimrError(
             f"The {what} became {float(value)} at step {step}; training stopped before the weights changed and the "

@@ -25,7 +25,7 @@ TAG_WEIGHT = 3.0
 
 @dataclass(frozen=True, repr=False)
 class NluBatch:
-    """Utterances as words, with `intents [batch]`, BIO `tags [batch, tokens]` and the `items [batch]` asked for (-1: none)."""
+    """Utterances as words, with `intents [batch]`, BIO `tags [batch, tokens]` and `items [batch]` (-1: none asked)."""
 
     words: WordBatch
     intents: torch.Tensor

@@ -14,7 +14,9 @@ from unimr.files import atomic_folder, write_json
 from unimr.model.manifest import WEIGHTS, verify_manifest, write_manifest
 
 
-def save_parts(folder: Path, modules: Mapping[str, nn.Module], notes: dict[str, Any], metrics: dict[str, float]) -> None:
+def save_parts(
+    folder: Path, modules: Mapping[str, nn.Module], notes: dict[str, Any], metrics: dict[str, float]
+) -> None:
     """Write the weights of named modules as one safetensors file, with metrics and manifest, atomically."""
     weights = {
         f"{part}/{name}": value.detach().cpu().contiguous()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console
@@ -37,7 +36,7 @@ class Progress:
             log.info("%s: going on after step %d of %d", self.stage, self.first, self.steps)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.bar.stop()
 
     def update(self, step: int, report: dict[str, float], samples: int, waited: float, rate: float) -> None:
@@ -55,7 +54,7 @@ class Progress:
         done = max(1, step + 1 - self.first - (WARM_UP_STEPS if step - self.first >= WARM_UP_STEPS else 0))
         left = seconds / done * (self.steps - step - 1)
         return (
-            f"{self.stage} step {step + 1}/{self.steps}  {self._losses(report)}  {self.samples / seconds:,.0f} samples/s  "
+            f"{self._losses(report)}  step {step + 1}/{self.steps}  {self.samples / seconds:,.0f} samples/s  "
             f"data {self.waited / seconds:.1%}  lr {rate:.2e}  {left:.0f} s left"
         )
 

@@ -17,7 +17,6 @@ from unimr.config import Params, TrainParams
 from unimr.data.tables import read_table
 from unimr.files import sha256_of, write_json
 from unimr.model.manifest import MANIFEST
-from unimr.model.nlu import NluModule
 from unimr.model.retriever import UnifiedRetriever
 from unimr.model.text_encoder import NgramTextEncoder
 from unimr.model.tokenizer import NgramTokenizer
@@ -25,7 +24,7 @@ from unimr.training.corpus import TextCorpus
 from unimr.training.gate import check_retained, measure_nlu, measure_text
 from unimr.training.image_task import ImageTask
 from unimr.training.joint_task import JointData, JointTask, read_compositions
-from unimr.training.loop import Rates, Task, train
+from unimr.training.loop import Batch, Rates, Task, train
 from unimr.training.losses.proxy import ProxyLoss
 from unimr.training.nlu_task import NluTask, UtteranceSet
 from unimr.training.parts import load_parts, save_parts
@@ -142,7 +141,9 @@ def _retriever(params: Params, parts: dict[str, nn.Module], fusion: bool = True)
     return retriever.eval()
 
 
-def _train(task: Task, params: Params, stage: str, root: Path, inputs: list[str], rates: Rates) -> Path:
+def _train(
+    task: Task[Batch], params: Params, stage: str, root: Path, inputs: list[str], rates: Rates
+) -> Path:
     """Train in `.work/<stage>/<hash>`, where a killed run goes on; the hash is of all that decides the result."""
     section: TrainParams = getattr(params, stage)
     decisive = {
