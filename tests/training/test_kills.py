@@ -1,0 +1,132 @@
+"""Training that is killed and started again ends with the bytes of training that never was."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from .small_project import TRAINING, finish, start, wait_until, weights
+
+HALF_WRITTEN = ".work/{stage}/*/*.tmp-*"
+ATTEMPTS = 10
+
+
+def trains(log: Path, stage: str) -> bool:
+    """Whether the log has a line of the stage's steps."""
+    return log.exists() and re.search(rf"^{stage}\b.* step ", log.read_text(), re.MULTILINE) is not None
+
+
+def reached(root: Path, log: Path, stage: str, moment: str) -> bool:
+    """Whether a run is where it shall be killed: in a stage's steps, in a save, in its last save, or past it."""
+    if moment == "between":
+        return (root / f"{stage}.done").exists()
+    if moment == "model":
+        return any((root / "models").glob(f"{stage}.tmp-*"))
+    return trains(log, stage) and (moment == "step" or any(root.glob(HALF_WRITTEN.format(stage=stage))))
+
+
+def kill(root: Path, stage: str, moment: str, dice: random.Random) -> Path | None:
+    """Run up to `stage` (and into the next), SIGKILL at the moment; gives a folder if one was left half-written."""
+    log = root / "log"
+    for _ in range(ATTEMPTS):
+        place = TRAINING.index(stage)
+        stages = TRAINING[: place + (2 if moment == "between" else 1)]
+        known = set(root.glob(HALF_WRITTEN.format(stage=stage)))
+        forget(root, known)
+        process = start(root, stages, log)
+        if wait_until(lambda: reached(root, log, stage, moment), process.is_alive):
+            time.sleep(dice.uniform(0, 0.1) if moment in ("step", "between") else 0)
+        process.kill()
+        process.join()
+        if process.exitcode == -signal.SIGKILL:
+            return next(root.glob(HALF_WRITTEN.format(stage=stage)), None)
+        assert process.exitcode == 0, log.read_text()
+        undo(root, stage)  # it was done before the kill came: again
+    raise AssertionError(f"{stage} was never killed at `{moment}`")
+
+
+def forget(root: Path, folders: set[Path]) -> None:
+    for folder in folders:
+        shutil.rmtree(folder)
+
+
+def undo(root: Path, stage: str) -> None:
+    for later in TRAINING[TRAINING.index(stage) :]:
+        (root / f"{later}.done").unlink(missing_ok=True)
+        shutil.rmtree(root / "models" / later, ignore_errors=True)
+
+
+def kill_and_compare(project: Path, trained: Path, plan: list[tuple[str, str]], seed: int) -> int:
+    """Kill at every (stage, moment) of the plan, in the order of the stages; gives the kills inside a save."""
+    dice = random.Random(seed)
+    halves = 0
+    for stage, moment in plan:
+        halves += kill(project, stage, moment, dice) is not None
+    finish(project, TRAINING, project / "log")
+    assert weights(project) == weights(trained)
+    assert not list(project.glob(".work/*/*"))
+    return halves
+
+
+def test_ten_kills_leave_no_trace_in_the_weights(project, trained):
+    plan = [(stage, moment) for stage in TRAINING for moment in ("step", "save")]
+    plan.insert(4, ("train_text", "model"))
+    plan.insert(5, ("train_text", "between"))
+    assert len(plan) == 10
+    assert kill_and_compare(project, trained, plan, seed=1) >= 1
+
+
+@pytest.mark.slow
+def test_a_hundred_kills_leave_no_trace_in_the_weights(untrained, trained, tmp_path):
+    dice = random.Random(2)
+    halves = 0
+    for part in range(5):
+        project = shutil.copytree(untrained, tmp_path / str(part))
+        moments = [dice.choice(("step", "step", "save", "save", "model", "between")) for _ in range(20)]
+        # A stage that is past its steps cannot be killed in them: the moments of each stage come in their order.
+        order = ("step", "save", "model", "between")
+        plan = [
+            (stage, moment)
+            for number, stage in enumerate(TRAINING)
+            for moment in sorted(moments[5 * number : 5 * number + 5], key=order.index)
+        ]
+        counts = Counter(plan)
+        assert sum(counts.values()) == 20
+        halves += kill_and_compare(project, trained, plan, seed=part)
+    assert halves >= 10
+
+
+def command(root: Path, stage: str, log: Path) -> subprocess.Popen[bytes]:
+    with log.open("wb") as handle:
+        return subprocess.Popen(
+            [sys.executable, "-m", "unimr.cli", "stage", stage], cwd=root, stdout=handle, stderr=handle
+        )
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_the_command_line_goes_on_after_a_signal(project, trained, tmp_path, how):
+    shutil.copytree(trained / "models" / "train_image", project / "models" / "train_image")
+    log = tmp_path / "log"
+    process = command(project, "train_text", log)
+    assert wait_until(lambda: trains(log, "train_text"), lambda: process.poll() is None)
+    asked = time.monotonic()
+    os.kill(process.pid, how)
+    assert process.wait(timeout=10) == (143 if how == signal.SIGTERM else -signal.SIGKILL)
+    assert time.monotonic() - asked < 10
+    if how == signal.SIGTERM:
+        last = int(log.read_text().partition("SIGTERM after step ")[2].partition(";")[0])
+        assert list(project.glob(f".work/train_text/*/step-{last:08d}/manifest.json"))
+    said = finish(project, ("train_text",), tmp_path / "second")
+    if how == signal.SIGTERM:
+        assert f"going on after step {last} of" in said
+    assert weights(project, ("train_text",)) == weights(trained, ("train_text",))
