@@ -7,7 +7,8 @@ import hashlib
 import numpy as np
 import pytest
 
-from unimr.quality.pictures import GRID, examine, examine_all
+from unimr.data.lookalikes import GRID
+from unimr.quality.pictures import examine, examine_all
 
 from . import poisons as p
 from .small_catalogue import draw

@@ -7,11 +7,13 @@ An item is an emoji or one of its single skin-tone variants; its id is the lower
 from __future__ import annotations
 
 import json
-import tarfile
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from unimr.data.archive import read_members
 from unimr.data.items import Item, ItemText, Picture
 from unimr.errors import UnimrError
 
@@ -73,7 +75,9 @@ def _item(entry: dict[str, Any], annotations: dict[str, dict[str, Any]], picture
     gender = _gender(entry["unified"].split("-"))
     if gender:
         attributes["gender"] = gender
-    texts = tuple(text for lang, found in annotations.items() for text in _texts(lang, found.get(symbol), entry["tone"]))
+    texts = tuple(
+        text for lang, found in annotations.items() for text in _texts(lang, found.get(symbol), entry["tone"])
+    )
     return Item(entry["unified"].lower(), entry["base"].lower(), attributes, texts, pictures)
 
 
@@ -106,42 +110,45 @@ def _annotations(raw: Path, lang: str) -> dict[str, Any]:
 
 def _member(raw: Path, archive: str, name: str) -> bytes:
     path = raw / f"{archive}.tar"
-    if not path.exists():
-        raise UnimrError(f"{path} does not exist. Run `dvc repro fetch` to fetch it.")
-    with tarfile.open(path) as opened:
-        try:
-            member = opened.extractfile(name)
-        except KeyError:
-            member = None
-        if member is None:
-            raise UnimrError(f"{path} has no {name}. If it names a language, check prepare.languages in params.yaml.")
-        return member.read()
+    found = read_members(path, [name])
+    if name not in found:
+        raise UnimrError(f"{path} has no {name}. If it names a language, check prepare.languages in params.yaml.")
+    return found[name]
 
 
 def _pictures(raw: Path, entries: list[dict[str, Any]], image_size: int) -> dict[str, tuple[Picture, ...]]:
     """Code points → the three renderings."""
+    codes = [entry["unified"] for entry in entries]
+    renderings = {}
+    for style in ("google", "twitter"):
+        names = {entry["unified"]: [f"img/{style}/64/{entry['image']}"] for entry in entries}
+        renderings[style] = _files(raw / f"{style}.tar", names)
+    drawings = _files(raw / "openmoji.tar", {code: _drawing_names(code) for code in codes})
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        drawn = list(pool.map(lambda code: _draw(drawings[code], image_size), codes))
+    renderings["openmoji"] = dict(zip(codes, drawn, strict=True))
+    return {code: tuple(Picture(style, of_style[code]) for style, of_style in renderings.items()) for code in codes}
+
+
+def _drawing_names(code: str) -> list[str]:
+    """OpenMoji leaves the variation selector out of some names."""
+    return [f"color/svg/{name}.svg" for name in (code, code.replace("-FE0F", ""))]
+
+
+def _draw(svg: bytes, size: int) -> bytes:
+    """An SVG as PNG, `size` pixels a side."""
     import resvg_py
 
-    google, twitter, openmoji = (_all_files(raw / f"{name}.tar") for name in ("google", "twitter", "openmoji"))
+    return bytes(resvg_py.svg_to_bytes(svg_string=svg.decode(), width=size, height=size))
+
+
+def _files(path: Path, names: dict[str, list[str]]) -> dict[str, bytes]:
+    """Key → content of the first of its names that the archive has."""
+    members = read_members(path, [name for of_key in names.values() for name in of_key])
     found = {}
-    for entry in entries:
-        code = entry["unified"]
-        drawing = openmoji.get(f"{code}.svg") or openmoji[f"{code.replace('-FE0F', '')}.svg"]
-        drawn = resvg_py.svg_to_bytes(svg_string=drawing.decode(), width=image_size, height=image_size)
-        found[code] = (
-            Picture("google", google[entry["image"]]),
-            Picture("twitter", twitter[entry["image"]]),
-            Picture("openmoji", bytes(drawn)),
-        )
+    for key, of_key in names.items():
+        present = [name for name in of_key if name in members]
+        if not present:
+            raise UnimrError(f"{path} has no {of_key[0]}. Remove it and run `dvc repro` to fetch it anew.")
+        found[key] = members[present[0]]
     return found
-
-
-def _all_files(path: Path) -> dict[str, bytes]:
-    """File name → content, of a whole archive in one pass."""
-    files = {}
-    with tarfile.open(path) as archive:
-        for entry in archive:
-            member = archive.extractfile(entry)
-            if member is not None:
-                files[Path(entry.name).name] = member.read()
-    return files

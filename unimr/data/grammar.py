@@ -209,7 +209,7 @@ class _Composer:
         if subject:
             fills["subject"] = [_Piece(subject.name, "slot", "subject")]
         about_people = not {"skin_tone", "gender"}.isdisjoint({*labels, *fields})
-        for label in fields & set(self.grammar.values):
+        for label in sorted(fields & set(self.grammar.values)):  # in this order: each draws a random number
             value = PEOPLE if label == "category" and about_people else self.canonical(label, None)
             fills[label] = [self.surface(label, value)]
         return fills, item_id

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from pathlib import Path
 
 from PIL import Image
 
@@ -42,3 +43,24 @@ def open_picture(data: bytes) -> Image.Image:
     except (OSError, ValueError, SyntaxError) as error:
         raise UnimrError(f"The picture is damaged and cannot be decoded ({error}). Save it anew.") from error
     return picture
+
+
+def read_picture_file(path: Path) -> bytes:
+    """Read the bytes of a picture file, never more than `MAX_BYTES`; they are not decoded (see `open_picture`).
+
+    Raises:
+        UnimrError: there is no such file, it is a folder or a device, it cannot be read, or it is too large.
+    """
+    try:
+        if not path.exists():
+            raise UnimrError(f"There is no file {path}. Check the path.")
+        if not path.is_file():
+            raise UnimrError(f"{path} is not a file. Give the path of a PNG, JPEG or WebP picture.")
+        with path.open("rb") as handle:
+            data = handle.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
+        raise UnimrError(f"The picture {str(path)[:200]!r} cannot be read ({error}).") from error
+    if len(data) > MAX_BYTES:
+        size = path.stat().st_size
+        raise UnimrError(f"{path} has {size:,} bytes; at most {MAX_BYTES:,} are accepted. Make it smaller.")
+    return data

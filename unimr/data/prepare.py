@@ -5,24 +5,32 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-from collections import defaultdict
+import os
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from PIL import Image
 
 from unimr.config import Params, PrepareParams
 from unimr.data.card import write_card
 from unimr.data.emoji import read_emoji
 from unimr.data.fetch import RAW_FOLDER
+from unimr.data.images import open_picture
 from unimr.data.items import KIND_OF_ROLE, Item
+from unimr.data.lookalikes import GRID, average_colours, close_pairs
+from unimr.data.own import read_own_items, read_own_utterances
 from unimr.data.queries import is_composed_for_test, make_queries, variant_pairs
 from unimr.data.splits import SplitText, picture_split, split_texts
-from unimr.data.tables import write_table
+from unimr.data.tables import SCHEMAS, write_table
 from unimr.data.text import normalise
-from unimr.data.utterances import make_utterances, write_slot_values
+from unimr.data.utterances import load_grammars, make_utterances, write_slot_values
+from unimr.errors import UnimrError
 from unimr.files import write_json
 
 log = logging.getLogger(__name__)
@@ -37,7 +45,7 @@ def _read_emoji_source(params: PrepareParams, root: Path) -> list[Item]:
     return read_emoji(root / RAW_FOLDER, languages, params.image_size, params.base_items)
 
 
-SOURCES: dict[str, Reader] = {"emoji": _read_emoji_source}
+SOURCES: dict[str, Reader] = {"emoji": _read_emoji_source, "import": read_own_items}
 """Name in `prepare.sources` → what reads it into items."""
 
 
@@ -47,18 +55,36 @@ def run(params: Params, root: Path) -> None:
     Raises:
         UnimrError: a source is missing or malformed.
     """
-    items = [item for source in params.prepare.sources for item in SOURCES[source](params.prepare, root)]
+    items = _read_items(params.prepare, root)
+    own = read_own_utterances(root) if "import" in params.prepare.sources else []
+    grammars = load_grammars(params.prepare, root, own)
     texts = split_texts(params.prepare, items)
     folder = root / PREPARED_FOLDER
-    tables = {"images": images_table(params.prepare, items), "texts": texts_table(params.prepare, items, texts)}
-    tables["utterances"] = make_utterances(params.prepare, root, items, texts)
+    tables = {"images": images_table(params.prepare, items), "texts": texts_table(texts)}
+    tables["utterances"] = make_utterances(params.prepare, grammars, items, texts, own)
     tables["queries"], tables["qrels"] = make_queries(items, texts, tables["images"], tables["utterances"])
     for name, table in tables.items():
         write_table(folder, name, table)
         log.info("%s: %d rows", name, len(table))
     write_json(folder / "compositions.json", compositions(items, texts))
-    write_slot_values(params.prepare, root, folder)
+    write_slot_values(params.prepare, grammars, items, folder)
     write_card(root / "data" / "README.md", params.prepare, tables)
+
+
+def _read_items(params: PrepareParams, root: Path) -> list[Item]:
+    """The items of all sources.
+
+    Raises:
+        UnimrError: a source is missing or malformed, or two of them have an item of the same id.
+    """
+    items = [item for source in dict.fromkeys(params.sources) for item in SOURCES[source](params, root)]
+    twice = [item_id for item_id, count in Counter(item.item_id for item in items).items() if count > 1]
+    if twice:
+        raise UnimrError(
+            f"Two sources of prepare.sources have an item {twice[0]!r} ({len(twice)} such ids in all). "
+            "Rename it in your own file and run `unimr import` again."
+        )
+    return items
 
 
 def compositions(items: Sequence[Item], texts: Sequence[SplitText]) -> list[dict[str, Any]]:
@@ -68,14 +94,17 @@ def compositions(items: Sequence[Item], texts: Sequence[SplitText]) -> list[dict
 
 
 def images_table(params: PrepareParams, items: Sequence[Item]) -> pd.DataFrame:
-    """A row a picture."""
+    """A row a picture, without the train pictures that a test split holds too."""
     rows = []
+    numbers: Counter[str] = Counter()
     for item in items:
         for picture in item.pictures:
             width, height = Image.open(io.BytesIO(picture.data)).size
+            image_id = f"{item.item_id}/{picture.style}"
+            numbers[image_id] += 1
             rows.append(
                 {
-                    "image_id": f"{item.item_id}/{picture.style}",
+                    "image_id": image_id if numbers[image_id] == 1 else f"{image_id}/{numbers[image_id] - 1}",
                     "item_id": item.item_id,
                     "style": picture.style,
                     "image": picture.data,
@@ -86,22 +115,31 @@ def images_table(params: PrepareParams, items: Sequence[Item]) -> pd.DataFrame:
                     "split": picture_split(params, item.base_id, picture.style),
                 }
             )
-    return _without_shared_pictures(pd.DataFrame(rows))
+    return _without_shared_pictures(pd.DataFrame(rows, columns=SCHEMAS["images"].names))
 
 
 def _without_shared_pictures(images: pd.DataFrame) -> pd.DataFrame:
-    """Some flags and signs are drawn alike for two items: a train picture that a test split holds too is dropped."""
-    test = set(images.loc[images["split"] != "train", "sha256"])
-    leaked = (images["split"] == "train") & images["sha256"].isin(test)
-    return images[~leaked].reset_index(drop=True)
+    """Some flags and signs are drawn alike for two items: a train picture that a test split shows too is dropped."""
+    is_train = images["split"] == "train"
+    train, test = images[is_train], images[~is_train]
+    same = train.index[train["sha256"].isin(set(test["sha256"]))]
+    alike = [train.index[mine] for mine, _ in close_pairs(_looks(train["image"]), _looks(test["image"]))]
+    return images.drop(index=[*same, *alike]).reset_index(drop=True)
 
 
-def texts_table(params: PrepareParams, items: Sequence[Item], texts: Sequence[SplitText]) -> pd.DataFrame:
-    """A row a text: names, keywords, and a description composed of them for every base item and language."""
+def _looks(pictures: Iterable[bytes]) -> NDArray[np.float32]:
+    """Perceptual hashes `[N, GRID * GRID, 3]` of encoded pictures."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = list(pool.map(lambda data: average_colours(open_picture(data)), pictures))
+    return np.stack(found) if found else np.zeros((0, GRID * GRID, 3), dtype=np.float32)
+
+
+def texts_table(texts: Sequence[SplitText]) -> pd.DataFrame:
+    """A row a text: names, keywords, and a description composed of them for every item and language."""
     rows = []
     numbers: dict[tuple[str, str, str], int] = defaultdict(int)
     seen: set[tuple[str, str, str, str]] = set()
-    for row in [*texts, *_descriptions(items, texts)]:
+    for row in [*texts, *_descriptions(texts)]:
         text, role = row.text.text, row.text.role
         key = (row.item_id, row.text.lang, role, normalise(text))
         if key in seen:
@@ -124,14 +162,18 @@ def texts_table(params: PrepareParams, items: Sequence[Item], texts: Sequence[Sp
     return pd.DataFrame(rows)
 
 
-def _descriptions(items: Sequence[Item], texts: Sequence[SplitText]) -> Iterable[SplitText]:
-    """Name and keywords as one long text, made only of texts of the same split: nothing held out slips in."""
+def _descriptions(texts: Sequence[SplitText]) -> Iterable[SplitText]:
+    """Name and keywords as one long text, made only of texts of the same split: nothing held out slips in.
+
+    An item that came with a description keeps that one.
+    """
+    given = {(row.item_id, row.text.lang) for row in texts if row.text.role == "description"}
     parts: dict[tuple[str, str, str], dict[str, list[Any]]] = defaultdict(lambda: {"name": [], "keyword": []})
     for row in texts:
         if row.text.role in ("name", "keyword"):
             parts[row.item_id, row.text.lang, row.split][row.text.role].append(row.text)
     for (item_id, lang, split), found in parts.items():
-        if found["name"] and found["keyword"]:
+        if found["name"] and found["keyword"] and (item_id, lang) not in given:
             words = ", ".join(dict.fromkeys(text.text for text in found["keyword"]))
             text = type(found["name"][0])(lang, "description", f"{found['name'][0].text}: {words}")
             yield SplitText(item_id, text, split)

@@ -34,20 +34,24 @@ def make_queries(
     bases = {item.item_id for item in items if item.item_id == item.base_id}
     base_texts = [row for row in texts if row.item_id in bases]
     queries = [
-        *_text_task("name_to_name", base_texts, lambda row: row.split == "test_pair" and row.text.role == "name"),
+        *_text_task("name_to_name", base_texts, lambda row: _is_name(row, "test_pair")),
         *_text_task("item_to_name", base_texts, lambda row: _is_foreign_name(row, "test_item")),
         *_text_task("untrained_name_to_name", base_texts, lambda row: _is_foreign_name(row, "untrained")),
         *_text_task("keyword_to_item", base_texts, lambda row: row.split == "test_keyword"),
-        *_text_task("name_to_image", base_texts, lambda row: row.split == "train" and row.text.role == "name"),
-        *_text_task("unseen_item_to_image", base_texts, lambda row: row.split == "test_item" and row.text.role == "name"),
+        *_text_task("name_to_image", base_texts, lambda row: _is_name(row, "train")),
+        *_text_task("unseen_item_to_image", base_texts, lambda row: _is_name(row, "test_item")),
         *_utterance_tasks(utterances),
         *_composed_task(items, texts, images),
     ]
     return _as_tables(queries)
 
 
+def _is_name(row: SplitText, split: str) -> bool:
+    return row.split == split and row.text.role == "name"
+
+
 def _is_foreign_name(row: SplitText, split: str) -> bool:
-    return row.split == split and row.text.role == "name" and row.text.lang != PIVOT
+    return _is_name(row, split) and row.text.lang != PIVOT
 
 
 def _text_task(task: str, texts: Sequence[SplitText], chosen: Callable[[SplitText], bool]) -> Iterator[Query]:
@@ -89,7 +93,7 @@ def _composed_task(items: Sequence[Item], texts: Sequence[SplitText], images: pd
 def variant_pairs(items: Sequence[Item], texts: Sequence[SplitText]) -> Iterable[tuple[str, str, dict[str, str]]]:
     """Base item, variant, and the words that tell them apart in each language (trained texts only).
 
-    A skin tone's words are what CLDR writes after the colon of the variant's name; a gender's are the names of 👩 and 👨.
+    A skin tone's words are what CLDR writes after the colon of the variant's name; a gender's the names of 👩 and 👨.
     """
     names: dict[str, dict[str, str]] = defaultdict(dict)
     for row in texts:

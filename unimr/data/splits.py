@@ -45,11 +45,12 @@ def picture_split(params: PrepareParams, base_id: str, style: str) -> str:
     return "test_style" if style in params.unseen_styles else item_split(params, base_id)
 
 
-def _text_split(params: PrepareParams, item: Item, lang: str) -> str:
+def text_split(params: PrepareParams, base_id: str, lang: str) -> str:
+    """Split of the texts of an item and its variants in one language, before keywords are held out."""
     if lang in params.untrained_languages:
         return "untrained"
-    split = item_split(params, item.base_id)
-    held_out = hash_share(params.split_seed, "pair", item.base_id, lang) < params.test_share.pair
+    split = item_split(params, base_id)
+    held_out = hash_share(params.split_seed, "pair", base_id, lang) < params.test_share.pair
     return "test_pair" if split == "train" and lang != PIVOT and held_out else split
 
 
@@ -59,35 +60,37 @@ def split_texts(params: PrepareParams, items: Sequence[Item]) -> list[SplitText]
     A train text equal to a held-out name or keyword in the same language is dropped; a keyword of a held-out item or
     pair that other train items share is dropped as well, since it would be no test. Untrained languages keep all.
     """
-    rows = [SplitText(item.item_id, text, _text_split(params, item, text.lang)) for item in items for text in item.texts]
+    rows = [
+        SplitText(item.item_id, text, text_split(params, item.base_id, text.lang))
+        for item in items
+        for text in item.texts
+    ]
+    words = [normalise(row.text.text) for row in rows]
     names: dict[str, set[str]] = defaultdict(set)
     held_out_names: dict[str, set[str]] = defaultdict(set)
-    for row in rows:
+    for row, word in zip(rows, words, strict=True):
         if row.text.role == "name":
-            names[row.text.lang].add(normalise(row.text.text))
+            names[row.text.lang].add(word)
             if row.split in ("test_item", "test_pair"):
-                held_out_names[row.text.lang].add(normalise(row.text.text))
-    rows = [_hold_out_keyword(params, row, names[row.text.lang]) for row in rows]
-    return list(_without_leaks(rows, held_out_names))
+                held_out_names[row.text.lang].add(word)
+    rows = [_hold_out_keyword(params, row, word, names[row.text.lang]) for row, word in zip(rows, words, strict=True)]
+    return list(_without_leaks(rows, words, held_out_names))
 
 
-def _hold_out_keyword(params: PrepareParams, row: SplitText, names: set[str]) -> SplitText:
+def _hold_out_keyword(params: PrepareParams, row: SplitText, word: str, names: set[str]) -> SplitText:
     """A keyword is held out for all items at once, unless it is also a name."""
-    word = normalise(row.text.text)
     if row.split != "train" or row.text.role != "keyword" or word in names:
         return row
     held_out = hash_share(params.split_seed, "keyword", row.text.lang, word) < params.test_share.keyword
     return SplitText(row.item_id, row.text, "test_keyword") if held_out else row
 
 
-def _without_leaks(rows: list[SplitText], held_out_names: dict[str, set[str]]) -> Iterable[SplitText]:
+def _without_leaks(rows: list[SplitText], words: list[str], held_out_names: dict[str, set[str]]) -> Iterable[SplitText]:
     train: dict[str, set[str]] = defaultdict(set)
-    for row in rows:
-        word = normalise(row.text.text)
+    for row, word in zip(rows, words, strict=True):
         if row.split == "train" and word not in held_out_names[row.text.lang]:
             train[row.text.lang].add(word)
-    for row in rows:
-        word = normalise(row.text.text)
+    for row, word in zip(rows, words, strict=True):
         in_train = word in train[row.text.lang]
         if (row.split == "train" and in_train) or (row.split != "train" and not in_train) or row.split == "untrained":
             yield row

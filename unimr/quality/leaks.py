@@ -5,18 +5,12 @@ The rows that fail are those of train (or the query), and the reason names what 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from unimr.data.lookalikes import close_pairs
 from unimr.quality.catalogue import Catalogue
-from unimr.quality.pictures import Picture
 from unimr.quality.rows import Failing, Limits
-
-_LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)
-_ROWS_AT_A_TIME = 1024
 
 
 def _keys(catalogue: Catalogue, table: str) -> pd.Series:
@@ -127,37 +121,11 @@ def no_lookalike_in_train_and_test(catalogue: Catalogue, limits: Limits) -> Fail
     train = images.index[(images["split"] == "train") & sound]
     test = images.index[images["split"].str.startswith("test", na=False) & sound]
     failing: Failing = {}
-    for mine, theirs in _close_pairs(pictures[train].tolist(), pictures[test].tolist(), limits):
+    if not len(train) or not len(test):
+        return failing
+    of_train, of_test = (np.stack([picture.colours for picture in pictures[labels]]) for labels in (train, test))
+    for mine, theirs in close_pairs(of_train, of_test, limits):
         label, other = train[mine], test[theirs]
         if pictures[label].sha256 != pictures[other].sha256:
             failing[label] = f"looks the same as {images['image_id'][other]} of {images['split'][other]}"
     return failing
-
-
-def _close_pairs(train: list[Picture], test: list[Picture], limits: Limits) -> Iterable[tuple[int, int]]:
-    if not train or not test:
-        return
-    colours = np.stack([picture.colours for picture in train]) - 255  # white is zero: keeps the products exact
-    others = np.stack([picture.colours for picture in test]) - 255
-    mean_square = limits["mean_luminance"] * limits["max_luminance"]  # no pair within both limits exceeds it
-    for first in range(0, len(others), _ROWS_AT_A_TIME):
-        block = others[first : first + _ROWS_AT_A_TIME]
-        for theirs, mine in np.argwhere(_mean_squares(block @ _LUMINANCE, colours @ _LUMINANCE) <= mean_square + 1):
-            if _same_picture(block[theirs] - colours[mine], limits):
-                yield int(mine), int(theirs) + first
-
-
-def _mean_squares(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Mean squared difference of every row of `left [N, D]` from every row of `right [M, D]`: `[N, M]`."""
-    squares = (left**2).sum(1)[:, None] + (right**2).sum(1)[None] - 2 * left @ right.T
-    means: NDArray[np.float32] = squares / np.float32(left.shape[1])
-    return means
-
-
-def _same_picture(difference: NDArray[np.float32], limits: Limits) -> bool:
-    luminance = np.abs(difference @ _LUMINANCE)
-    return bool(
-        luminance.max() < limits["max_luminance"]
-        and luminance.mean() < limits["mean_luminance"]
-        and np.abs(difference).mean() < limits["mean_colour"]
-    )

@@ -11,22 +11,17 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from unimr.data.images import open_picture
+from unimr.data.lookalikes import GRID, average_colours
 from unimr.errors import UnimrError
-
-GRID = 16
-"""The perceptual hash has so many cells a side."""
 
 
 @dataclass(frozen=True)
 class Picture:
     """What decoding one picture showed; `problem` is empty if it is sound, else size and hash are empty.
 
-    `colours` is the perceptual hash, `[GRID * GRID, 3]` of float32 in 0…255: the average colour of each cell, over
-    white. Bit hashes (DCT, gradient) were measured on the emoji catalogue and flip up to 30 of 64 bits when a flat
-    drawing is saved as JPEG, while these averages move by 1 or 2 of 255.
+    `colours` is the perceptual hash of `unimr.data.lookalikes`, `[GRID * GRID, 3]` of float32.
     """
 
     problem: str
@@ -43,7 +38,7 @@ def examine(data: bytes | None) -> Picture:
     sha256 = hashlib.sha256(data).hexdigest()
     try:
         picture = open_picture(data)
-        return Picture("", sha256, picture.width, picture.height, _average_colours(picture))
+        return Picture("", sha256, picture.width, picture.height, average_colours(picture))
     except UnimrError as error:
         return _broken(str(error), sha256)
     except Exception as error:  # decoders raise nearly anything on damaged data, and it always means: damaged
@@ -52,14 +47,6 @@ def examine(data: bytes | None) -> Picture:
 
 def _broken(problem: str, sha256: str) -> Picture:
     return Picture(problem, sha256, 0, 0, np.zeros((GRID * GRID, 3), dtype=np.float32))
-
-
-def _average_colours(picture: Image.Image) -> NDArray[np.float32]:
-    rgba = picture.convert("RGBA")
-    ground = Image.new("RGBA", rgba.size, "white")
-    ground.alpha_composite(rgba)
-    cells = ground.convert("RGB").resize((GRID, GRID), Image.Resampling.BILINEAR)
-    return np.asarray(cells, dtype=np.float32).reshape(-1, 3)
 
 
 def examine_all(pictures: Sequence[bytes | None]) -> list[Picture]:
