@@ -28,6 +28,8 @@ def verify_manifest(folder: Path) -> dict[str, Any]:
     if not (folder / MANIFEST).exists():
         raise UnimrError(f"There is no model in {folder} (no {MANIFEST}). Run `dvc repro` to train one.")
     manifest: dict[str, Any] = read_json(folder / MANIFEST)
+    if not isinstance(manifest.get("files"), dict):
+        raise UnimrError(f"{folder / MANIFEST} is damaged: it lists no files. Run `dvc checkout` to restore it.")
     for name, expected in manifest["files"].items():
         path = folder / name
         if not path.exists():

@@ -56,14 +56,14 @@ def load_checkpoint(folder: Path, module: nn.Module, optimizers: list[Optimizer]
     """
     for path in reversed(_checkpoints(folder)):
         try:
-            manifest = verify_manifest(path)
+            verify_manifest(path)
             tensors = load_file(path / STATE_FILE)
-        except (UnimrError, SafetensorError, KeyError) as error:
+        except (UnimrError, SafetensorError) as error:
             log.warning("The checkpoint %s is damaged and was left out: %s", path, error)
             shutil.rmtree(path)
             continue
         _restore(tensors, module, optimizers)
-        return int(manifest["notes"]["step"])
+        return int(path.name.removeprefix("step-"))
     return 0
 
 

@@ -38,7 +38,7 @@ class TextCorpus:
                 positives[role, lang, text].append(number[item_id])
         self.texts = [text for _, _, text in positives]
         self.words = [tokenizer.words(text) for text in self.texts]
-        self.positives = [np.array(found) for found in positives.values()]
+        self.positives = [np.unique(found) for found in positives.values()]
         roles = np.array([role for role, _, _ in positives])
         self._of_role = {role: np.flatnonzero(roles == role) for role in ROLE_SHARES if (roles == role).any()}
 

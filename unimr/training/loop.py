@@ -127,9 +127,10 @@ def _step(
 
 
 def _require_finite(value: torch.Tensor, what: str, step: int, batch: object) -> None:
-    if not math.isfinite(float(value)):
+    number = float(value.detach())
+    if not math.isfinite(number):
         raise UnimrError(
-            f"The {what} became {float(value)} at step {step}; training stopped before the weights changed and the "
+            f"The {what} became {number} at step {step}; training stopped before the weights changed and the "
             f"last checkpoint is kept. The batch was {batch}. Lower the learning rate of this stage in params.yaml, or "
             "look for broken rows among these."
         )
