@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from unimr.data.tables import read_table
+from unimr.data.text import normalise
+from unimr.model.tokenizer import NgramTokenizer
+from unimr.training.corpus import ROLE_SHARES, TextCorpus, ngram_idf
+
+NO_UTTERANCES = pd.DataFrame({"split": [], "item_id": [], "lang": [], "text": []})
+
+
+def tokenizer() -> NgramTokenizer:
+    return NgramTokenizer(1024, 3, 20)
+
+
+def text_frame(*rows: tuple[str, str, str, str, str]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["item_id", "lang", "role", "text", "split"])
+
+
+@pytest.fixture(scope="module")
+def corpus(tables) -> TextCorpus:
+    texts = read_table(tables, "texts")
+    return TextCorpus(texts, read_table(tables, "utterances"), sorted(texts["item_id"].unique()), tokenizer())
+
+
+def test_the_generator_alone_decides_the_sample(corpus):
+    def draw(seed: int) -> list[int]:
+        return corpus.sample(64, np.random.default_rng(seed)).tolist()
+
+    first = draw(3)
+    corpus.sample(5, np.random.default_rng(0))
+    assert draw(3) == first
+    assert draw(4) != first
+
+
+def test_roles_have_their_shares(corpus):
+    numbers = corpus.sample(20_000, np.random.default_rng(0))
+    for role, share in ROLE_SHARES.items():
+        assert np.isin(numbers, corpus._of_role[role]).mean() == pytest.approx(share, abs=0.02)
+
+
+def test_a_missing_role_leaves_its_share_to_the_others():
+    texts = text_frame(("a", "en", "name", "cat", "train"), ("b", "en", "keyword", "dog", "train"))
+    corpus = TextCorpus(texts, NO_UTTERANCES, ["a", "b"], tokenizer())
+    names = (corpus.sample(20_000, np.random.default_rng(0)) == 0).mean()
+    assert names == pytest.approx(ROLE_SHARES["name"] / (ROLE_SHARES["name"] + ROLE_SHARES["keyword"]), abs=0.02)
+
+
+def test_only_train_rows_are_in_it(corpus, tables):
+    texts, utterances = read_table(tables, "texts"), read_table(tables, "utterances")
+    trained = {normalise(text) for text in texts.loc[texts["split"] == "train", "text"]}
+    trained |= set(utterances.loc[utterances["split"] == "train", "text"])
+    assert set(corpus.texts) <= trained
+    held_out = {normalise(text) for text in texts.loc[texts["split"] == "test_pair", "text"]}
+    assert held_out
+    assert not held_out & set(corpus.texts)
+
+
+def test_a_shared_text_is_one_entry_with_all_its_items():
+    texts = text_frame(
+        ("a", "en", "keyword", "Cat", "train"),
+        ("b", "en", "keyword", "cat", "train"),
+        ("c", "en", "keyword", "dog", "train"),
+        ("c", "en", "keyword", "DOG", "train"),
+        ("unknown", "en", "keyword", "cow", "train"),
+    )
+    corpus = TextCorpus(texts, NO_UTTERANCES, ["a", "b", "c"], tokenizer())
+    assert corpus.texts == ["cat", "dog"]
+    assert corpus.targets(np.array([0, 1])).tolist() == [[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]]
+
+
+def test_targets_sum_to_one(corpus):
+    targets = corpus.targets(np.arange(len(corpus.texts)))
+    assert targets.shape == (len(corpus.texts), len(corpus.item_ids))
+    assert np.allclose(targets.sum(1), 1)
+    assert (targets > 0).sum(1).max() > 1
+
+
+def test_dropped_words_leave_at_least_one_in_their_order(corpus):
+    longest = int(np.argmax([len(words) for words in corpus.words]))
+    words = corpus.words[longest]
+    found = [corpus.dropped(longest, np.random.default_rng(seed)) for seed in range(300)]
+    assert {len(kept) for kept in found} > {len(words)}
+    share = np.mean([len(kept) / len(words) for kept in found])
+    assert share == pytest.approx(0.9, abs=0.02)
+    for kept in found:
+        rest = iter(words)
+        assert len(kept)
+        assert all(word in rest for word in kept)
+
+
+def test_a_single_word_is_never_dropped():
+    corpus = TextCorpus(text_frame(("a", "en", "name", "cat", "train")), NO_UTTERANCES, ["a"], tokenizer())
+    assert all(len(corpus.dropped(0, np.random.default_rng(seed))) == 1 for seed in range(50))
+
+
+def test_idf_is_higher_for_rarer_ngrams():
+    idf = ngram_idf([np.array([0, 1]), np.array([0, 2, 2]), np.array([0])], buckets=4)
+    expected = np.log(4 / (1 + np.array([3, 1, 1, 0]))) + 1
+    assert np.allclose(idf.numpy(), expected)
