@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from unimr.config import ModelParams
@@ -138,7 +138,7 @@ class UnifiedRetriever(nn.Module):
         with atomic_folder(folder) as temporary:
             write_json(temporary / "config.json", self.params.model_dump())
             weights = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
-            save_file(weights, temporary / WEIGHTS)
+            (temporary / WEIGHTS).write_bytes(save(weights))  # save_file would hide that the disk is full
             write_json(temporary / "metrics.json", metrics or {})
             write_manifest(temporary, notes)
 

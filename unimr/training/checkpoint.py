@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 from torch.optim import Optimizer
 
@@ -40,7 +40,8 @@ def save_checkpoint(folder: Path, step: int, module: nn.Module, optimizers: list
         tensors |= {f"optimizer/{number}/{name}": value for name, value in _optimizer_tensors(optimizer)}
     path = folder / f"step-{step:08d}"
     with atomic_folder(path) as temporary:
-        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, temporary / STATE_FILE)
+        data = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()})
+        (temporary / STATE_FILE).write_bytes(data)  # save_file would hide that the disk is full
         write_manifest(temporary, {"step": step})
     for old in _checkpoints(folder)[:-KEPT]:
         shutil.rmtree(old)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from unimr.errors import UnimrError
@@ -24,7 +24,7 @@ def save_parts(
         for name, value in module.state_dict().items()
     }
     with atomic_folder(folder) as temporary:
-        save_file(weights, temporary / WEIGHTS)
+        (temporary / WEIGHTS).write_bytes(save(weights))  # save_file would hide that the disk is full
         write_json(temporary / "metrics.json", metrics)
         write_manifest(temporary, notes)
 
