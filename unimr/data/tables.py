@@ -134,8 +134,12 @@ def _to_arrow(name: str, frame: pd.DataFrame) -> pa.Table:
 
 
 def _image_shards(frame: pd.DataFrame) -> Iterable[pd.DataFrame]:
-    shard = (frame["image"].map(len).cumsum() - 1) // SHARD_BYTES
-    return [rows for _, rows in frame.groupby(shard)] or [frame]
+    shards, size = [0] * len(frame), 0
+    for row, length in enumerate(map(len, frame["image"])):
+        is_full = row > 0 and size + length > SHARD_BYTES
+        size = length if is_full else size + length
+        shards[row] = shards[row - 1] + is_full
+    return [rows for _, rows in frame.groupby(shards)] or [frame]
 
 
 def item_attributes(images: pd.DataFrame) -> dict[str, dict[str, str]]:
