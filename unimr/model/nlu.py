@@ -63,6 +63,7 @@ class NluModule(nn.Module):
 
     def __init__(self, params: NluParams, dim: int) -> None:
         super().__init__()
+        self.mix = nn.Linear(2 * dim, dim)
         self.layers = nn.ModuleList(TransformerLayer(dim, params.heads) for _ in range(params.layers))
         self.norm = nn.LayerNorm(dim)
         self.intent_score = nn.Linear(dim, 1)
@@ -75,7 +76,8 @@ class NluModule(nn.Module):
 
     def forward(self, text: TextStates) -> NluOutput:
         """Understand a batch of encoded texts."""
-        states = text.states
+        # Words as they are tell a phrasing apart; words in context, which are trained to find items, hide it.
+        states = self.mix(torch.cat([text.words, text.states], dim=-1))
         for layer in self.layers:
             states = layer(states, text.mask)
         states = self.norm(states)

@@ -17,12 +17,14 @@ class TextStates:
     """What the encoder says of a batch.
 
     Attributes:
+        words: word vectors before any context `[batch, tokens, dim]`.
         states: contextual word vectors `[batch, tokens, dim]`.
         scores: how much each word weighs in the pooling, before softmax `[batch, tokens]`.
         mask: True where there is a word `[batch, tokens]`.
         pooled: the text as one vector, not normalised `[batch, dim]`.
     """
 
+    words: torch.Tensor
     states: torch.Tensor
     scores: torch.Tensor
     mask: torch.Tensor
@@ -125,13 +127,13 @@ class NgramTextEncoder(nn.Module):
 
     def forward(self, batch: WordBatch) -> TextStates:
         """Encode a batch of texts."""
-        words = self.word_mlp(self.embed_words(batch))
-        states = words[batch.words]
+        words = self.word_mlp(self.embed_words(batch))[batch.words]
+        states = words
         for layer in self.layers:
             states = layer(states, batch.mask)
         states = self.norm(states)
         scores = self.pool_score(states).squeeze(-1)
-        return TextStates(states, scores, batch.mask, attention_pool(states, scores, batch.mask))
+        return TextStates(words, states, scores, batch.mask, attention_pool(states, scores, batch.mask))
 
 
 def _word_of_ngram(batch: WordBatch) -> torch.Tensor:

@@ -86,6 +86,12 @@ class NgramTokenizer:
         self.ngrams.clear()
 
 
+def by_length(texts: Sequence[np.ndarray], parts: int) -> list[np.ndarray]:
+    """Places of the texts, sorted by their number of words and cut into `parts`: less padding in each."""
+    order = np.argsort([len(text) for text in texts], kind="stable")
+    return [part for part in np.array_split(order, parts) if len(part)]
+
+
 def ngram_buckets(form: str, buckets: int, ngram_max: int) -> np.ndarray:
     """Bucket numbers (CRC-32 modulo `buckets`) of the word itself and of its character n-grams `[ngrams]`."""
     marked = f"<{form}>"

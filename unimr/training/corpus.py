@@ -3,20 +3,42 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 
+from unimr.data.tables import item_attributes, read_table
 from unimr.data.text import normalise
 from unimr.model.tokenizer import NgramTokenizer
 
-ROLE_SHARES = {"name": 0.45, "keyword": 0.35, "description": 0.1, "utterance": 0.1}
-"""Share of each role in a batch; roles that the tables lack leave theirs to the others."""
+ROLE_SHARES = {"name": 0.45, "variant": 0.1, "keyword": 0.3, "description": 0.05, "utterance": 0.1}
+"""Share of each role in a batch; roles that the tables lack leave theirs to the others.
+
+`variant` is the name of a variant (a skin tone): as many as names, but made of few words, so fewer are enough.
+"""
 
 WORD_DROPOUT = 0.1
 """Share of words left out of a text at random, as long as one stays."""
+
+
+@dataclass(frozen=True)
+class Items:
+    """The items that are trained, in the order of their proxies, and which of them are variants of another."""
+
+    item_ids: list[str]
+    variants: frozenset[str]
+
+    @classmethod
+    def read(cls, tables: Path) -> Items:
+        """The items with train pictures."""
+        images = read_table(tables, "images", ["item_id", "attributes", "split"])
+        bases = item_attributes(images[images["split"] == "train"])
+        variants = (item_id for item_id, found in bases.items() if found.get("base", item_id) != item_id)
+        return cls(sorted(bases), frozenset(variants))
 
 
 class TextCorpus:
@@ -26,16 +48,21 @@ class TextCorpus:
     """
 
     def __init__(
-        self, texts: pd.DataFrame, utterances: pd.DataFrame, item_ids: Sequence[str], tokenizer: NgramTokenizer
+        self,
+        texts: pd.DataFrame,
+        utterances: pd.DataFrame,
+        item_ids: Sequence[str],
+        tokenizer: NgramTokenizer,
+        variants: Collection[str] = (),
     ) -> None:
         self.item_ids = list(item_ids)
         self.tokenizer = tokenizer
         number = {item_id: place for place, item_id in enumerate(self.item_ids)}
         positives: dict[tuple[str, str, str], list[int]] = defaultdict(list)
-        for row in _rows(texts, utterances):
-            role, lang, text, item_id = row
+        for role, lang, text, item_id in _rows(texts, utterances):
             if item_id in number:
-                positives[role, lang, text].append(number[item_id])
+                variant = role == "name" and item_id in variants
+                positives["variant" if variant else role, lang, text].append(number[item_id])
         self.texts = [text for _, _, text in positives]
         self.words = [tokenizer.words(text) for text in self.texts]
         self.positives = [np.unique(found) for found in positives.values()]

@@ -57,7 +57,7 @@ class ImageTask:
 
 def draw_pictures(pictures: Pictures, size: int, rng: np.random.Generator) -> ImageBatch:
     """A batch of `size` distinct items (or all there are), two pictures each."""
-    items = rng.permutation(len(pictures.item_ids))[:size]
+    items = pictures.draw_items(size, rng)
     left, right = pictures.pairs(items, rng)
     rgba = pictures.pixels(np.concatenate([left, right]))
     return ImageBatch(rgba, torch.from_numpy(items), [pictures.item_ids[item] for item in items])

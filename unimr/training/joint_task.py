@@ -136,8 +136,10 @@ class JointTask:
 
     def _utterance_losses(self, batch: NluBatch) -> tuple[torch.Tensor, torch.Tensor, dict[str, float]]:
         """Utterances teach understanding, and those that ask for an item its proxy, from one forward pass."""
-        vectors, output = self.retriever.embed_words(batch.words.to(self.proxy_loss.proxies.device))
-        nlu, report = nlu_losses(output, batch)
+        device = self.proxy_loss.proxies.device
+        found = [self.retriever.embed_words(part.to(device)) for part in batch.parts]
+        vectors = torch.cat([part for part, _ in found])
+        nlu, report = nlu_losses([output for _, output in found], batch)
         items = batch.items.to(vectors.device)
         wanted = items >= 0
         targets = F.one_hot(items[wanted], len(self.proxy_loss.proxies)).float()

@@ -15,21 +15,31 @@ from unimr.config import ModelParams, TrainNluParams
 from unimr.data.text import segment
 from unimr.model.nlu import INTENTS, NluModule, NluOutput, tag_words
 from unimr.model.text_encoder import NgramTextEncoder
-from unimr.model.tokenizer import NgramTokenizer, WordBatch
+from unimr.model.tokenizer import NgramTokenizer, WordBatch, by_length
 
+PARTS = 4
+"""A batch is sorted by length and encoded in so many parts: less padding."""
 NO_TAG = -100
 """Label of padding, which the loss leaves out."""
+LABEL_SMOOTHING = 0.05
 TAG_WEIGHT = 3.0
 """Slots have many decisions a sentence and are harder than intents."""
 
 
 @dataclass(frozen=True, repr=False)
 class NluBatch:
-    """Utterances as words, with `intents [batch]`, BIO `tags [batch, tokens]` and `items [batch]` (-1: none asked)."""
+    """Utterances in parts of like length.
 
-    words: WordBatch
+    Attributes:
+        parts: the words of each part.
+        tags: BIO tags of the words of each part `[part, tokens]`.
+        intents: of all utterances, part after part `[batch]`.
+        items: the item each asks for, -1 if none `[batch]`.
+    """
+
+    parts: list[WordBatch]
+    tags: list[torch.Tensor]
     intents: torch.Tensor
-    tags: torch.Tensor
     items: torch.Tensor
     texts: list[str]
 
@@ -55,21 +65,29 @@ class UtteranceSet:
 
     def batch(self, size: int, rng: np.random.Generator) -> NluBatch:
         """Random utterances."""
-        numbers: Sequence[int] = rng.integers(0, len(self.texts), size).tolist()
-        words = self.tokenizer.batch([self.words[number] for number in numbers])
-        tags = np.full(words.mask.shape, NO_TAG)
-        for row, number in enumerate(numbers):
-            tags[row, : len(self.tags[number])] = self.tags[number]
-        texts = [self.texts[number] for number in numbers]
-        intents, items = torch.from_numpy(self.intents[numbers]), torch.from_numpy(self.items[numbers])
-        return NluBatch(words, intents, torch.from_numpy(tags), items, texts)
+        drawn = rng.integers(0, len(self.texts), size)
+        chosen = [drawn[part] for part in by_length([self.words[number] for number in drawn], PARTS)]
+        numbers = np.concatenate(chosen)
+        return NluBatch(
+            [self.tokenizer.batch([self.words[number] for number in part]) for part in chosen],
+            [self._padded_tags(part) for part in chosen],
+            torch.from_numpy(self.intents[numbers]),
+            torch.from_numpy(self.items[numbers]),
+            [self.texts[number] for number in numbers],
+        )
+
+    def _padded_tags(self, numbers: np.ndarray) -> torch.Tensor:
+        tags = [torch.from_numpy(self.tags[number]) for number in numbers]
+        return nn.utils.rnn.pad_sequence(tags, batch_first=True, padding_value=NO_TAG)
 
 
-def nlu_losses(output: NluOutput, batch: NluBatch) -> tuple[torch.Tensor, dict[str, float]]:
-    """Cross-entropy of the intents plus, weighted, of the tags of all words."""
-    device = output.intent_logits.device
-    intent = F.cross_entropy(output.intent_logits.float(), batch.intents.to(device), label_smoothing=0.05)
-    logits, tags = output.tag_logits.float().flatten(0, 1), batch.tags.to(device).flatten()
+def nlu_losses(outputs: Sequence[NluOutput], batch: NluBatch) -> tuple[torch.Tensor, dict[str, float]]:
+    """Cross-entropy of the intents plus, weighted, of the tags of all words; an output for each part of the batch."""
+    device = outputs[0].intent_logits.device
+    intents = torch.cat([output.intent_logits for output in outputs]).float()
+    intent = F.cross_entropy(intents, batch.intents.to(device), label_smoothing=LABEL_SMOOTHING)
+    logits = torch.cat([output.tag_logits.flatten(0, 1) for output in outputs]).float()
+    tags = torch.cat([part.flatten() for part in batch.tags]).to(device)
     tag = F.cross_entropy(logits, tags, ignore_index=NO_TAG)
     return intent + TAG_WEIGHT * tag, {"intent": float(intent.detach()), "slots": float(tag.detach())}
 
@@ -98,6 +116,6 @@ class NluTask:
         device = self.nlu.tags.weight.device
         self.encoder.to(device)
         with torch.no_grad():
-            states = self.encoder(batch.words.to(device))
-        loss, report = nlu_losses(self.nlu(states), batch)
+            states = [self.encoder(part.to(device)) for part in batch.parts]
+        loss, report = nlu_losses([self.nlu(part) for part in states], batch)
         return loss, report, len(batch.texts)

@@ -8,8 +8,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from unimr.data.tables import read_table
+from unimr.data.tables import item_attributes, read_table
 from unimr.model.image_encoder import decode_rgba
+
+VARIANT_WEIGHT = 0.3
+"""How often a variant is drawn, beside a base item: the five skin tones of a hand differ little."""
 
 
 class Pictures:
@@ -22,16 +25,25 @@ class Pictures:
 
     def __init__(self, images: pd.DataFrame, side: int) -> None:
         images = images[images["split"] == "train"].sort_values(["item_id", "style"])
+        bases = item_attributes(images)
         self.rgba = torch.from_numpy(np.stack([decode_rgba(data, side) for data in images["image"]]))
         self.item_ids = sorted(images["item_id"].unique())
         number = {item_id: place for place, item_id in enumerate(self.item_ids)}
         items = images["item_id"].map(number).to_numpy()
+        variant = np.array([bases[item_id].get("base", item_id) != item_id for item_id in self.item_ids])
+        self._weights = np.where(variant, VARIANT_WEIGHT, 1.0)
         self._starts = np.searchsorted(items, np.arange(len(self.item_ids) + 1))
 
     @classmethod
     def read(cls, folder: Path, side: int) -> Pictures:
         """Read the train pictures of the validated tables."""
-        return cls(read_table(folder, "images", ["item_id", "style", "image", "split"]), side)
+        return cls(read_table(folder, "images", ["item_id", "style", "image", "attributes", "split"]), side)
+
+    def draw_items(self, size: int, rng: np.random.Generator) -> np.ndarray:
+        """Numbers of distinct items, `size` or all there are; variants are drawn less often."""
+        # The smallest of weighted random keys are a weighted sample without replacement (Efraimidis, Spirakis 2006).
+        keys = rng.exponential(size=len(self._weights)) / self._weights
+        return np.argsort(keys)[:size]
 
     def pairs(self, items: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Two picture numbers for each item `[items]`: of two styles where it has two, else the same picture twice."""

@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from unimr.model.manifest import MANIFEST
 from unimr.model.retriever import UnifiedRetriever
 from unimr.model.text_encoder import NgramTextEncoder
 from unimr.model.tokenizer import NgramTokenizer
-from unimr.training.corpus import TextCorpus
+from unimr.training.corpus import Items, TextCorpus
 from unimr.training.gate import check_retained, measure_nlu, measure_text
 from unimr.training.image_task import ImageTask
 from unimr.training.joint_task import JointData, JointTask, read_compositions
@@ -51,10 +50,9 @@ def run_train_image(params: Params, root: Path) -> None:
 def run_train_text(params: Params, root: Path) -> None:
     """Stage `train_text`: the text encoder, on all texts of all languages."""
     stage = params.train_text
-    tokenizer, item_ids = _tokenizer(params), _item_ids(root)
-    corpus = TextCorpus(
-        read_table(root / TABLES, "texts"), read_table(root / TABLES, "utterances"), item_ids, tokenizer
-    )
+    texts, utterances = read_table(root / TABLES, "texts"), read_table(root / TABLES, "utterances")
+    items = Items.read(root / TABLES)
+    corpus = TextCorpus(texts, utterances, items.item_ids, _tokenizer(params), items.variants)
     torch.manual_seed(stage.seed)
     task = TextTask(params.model, stage, corpus)
     load_parts(root / MODELS / "train_image", {"proxy_loss": task.proxy_loss})
@@ -70,7 +68,9 @@ def run_train_nlu(params: Params, root: Path) -> None:
     stage = params.train_nlu
     encoder = NgramTextEncoder(params.model.text, params.model.dim)
     load_parts(root / MODELS / "train_text", {"text_encoder": encoder})
-    utterances = UtteranceSet(read_table(root / TABLES, "utterances"), _item_ids(root), _tokenizer(params))
+    utterances = UtteranceSet(
+        read_table(root / TABLES, "utterances"), Items.read(root / TABLES).item_ids, _tokenizer(params)
+    )
     torch.manual_seed(stage.seed)
     task = NluTask(params.model, stage, encoder, utterances)
     work = _train(task, params, "train_nlu", root, ["train_text"], Rates(stage.learning_rate, 0.0))
@@ -87,10 +87,10 @@ def run_train_joint(params: Params, root: Path) -> None:
     stage = params.train_joint
     torch.manual_seed(stage.seed)
     retriever = UnifiedRetriever(params.model)
-    item_ids = _item_ids(root)
-    proxy_loss = ProxyLoss(len(item_ids), params.model.dim, params.model.matryoshka_dims)
+    items = Items.read(root / TABLES)
+    proxy_loss = ProxyLoss(len(items.item_ids), params.model.dim, params.model.matryoshka_dims)
     _load_stages(root, retriever, proxy_loss)
-    task = JointTask(stage, retriever, proxy_loss, _joint_data(params, root, item_ids, retriever.tokenizer))
+    task = JointTask(stage, retriever, proxy_loss, _joint_data(params, root, items, retriever.tokenizer))
     rates = Rates(stage.learning_rate, stage.table_learning_rate)
     work = _train(task, params, "train_joint", root, ["train_image", "train_text", "train_nlu"], rates)
     metrics = measure_text(retriever, root / TABLES) | measure_nlu(retriever, root / TABLES)
@@ -107,27 +107,23 @@ def _load_stages(root: Path, retriever: UnifiedRetriever, proxy_loss: ProxyLoss)
     load_parts(root / MODELS / "train_nlu", {"nlu": retriever.nlu})
 
 
-def _joint_data(params: Params, root: Path, item_ids: Sequence[str], tokenizer: NgramTokenizer) -> JointData:
+def _joint_data(params: Params, root: Path, items: Items, tokenizer: NgramTokenizer) -> JointData:
     utterances = read_table(root / TABLES, "utterances")
     # Utterances come as batches of their own, with intents and slots; as plain texts they would come twice.
-    corpus = TextCorpus(read_table(root / TABLES, "texts"), utterances[:0], item_ids, tokenizer)
+    corpus = TextCorpus(
+        read_table(root / TABLES, "texts"), utterances[:0], items.item_ids, tokenizer, items.variants
+    )
     return JointData(
         corpus,
         Pictures.read(root / TABLES, params.model.image.image_size),
-        UtteranceSet(utterances, item_ids, tokenizer),
-        read_compositions(root / TABLES / "compositions.json", item_ids, tokenizer),
+        UtteranceSet(utterances, items.item_ids, tokenizer),
+        read_compositions(root / TABLES / "compositions.json", items.item_ids, tokenizer),
     )
 
 
 def _tokenizer(params: Params) -> NgramTokenizer:
     text = params.model.text
     return NgramTokenizer(text.buckets, text.ngram_max, text.max_words)
-
-
-def _item_ids(root: Path) -> list[str]:
-    """Items that have train pictures: each has a proxy."""
-    images = read_table(root / TABLES, "images", ["item_id", "split"])
-    return sorted(images.loc[images["split"] == "train", "item_id"].unique())
 
 
 def _retriever(params: Params, parts: dict[str, nn.Module], fusion: bool = True) -> UnifiedRetriever:

@@ -12,17 +12,17 @@ from torch import nn
 
 from unimr.config import ModelParams, TrainTextParams
 from unimr.model.text_encoder import NgramTextEncoder
-from unimr.model.tokenizer import WordBatch
+from unimr.model.tokenizer import WordBatch, by_length
 from unimr.training.corpus import TextCorpus, ngram_idf
 from unimr.training.losses.proxy import ProxyLoss
 
-SHORT_SHARE = 0.8
-"""Share of a batch, the shortest texts of it, that is encoded apart from the rest: less padding."""
+PARTS = 4
+"""A batch is sorted by length and encoded in so many parts: less padding."""
 
 
 @dataclass(frozen=True, repr=False)
 class TextBatch:
-    """Texts in two parts (short ones, long ones) and the share of each item in each text `[batch, items]`."""
+    """Texts in parts of like length, and the share of each item in each text `[batch, items]`."""
 
     parts: list[WordBatch]
     targets: torch.Tensor
@@ -33,12 +33,12 @@ class TextBatch:
 
 
 def draw_texts(corpus: TextCorpus, size: int, rng: np.random.Generator) -> TextBatch:
-    """A batch of train texts with words left out at random, sorted by length into two parts."""
+    """A batch of train texts with words left out at random, sorted by length."""
     numbers = corpus.sample(size, rng)
     words = [corpus.dropped(number, rng) for number in numbers]
-    order = np.argsort([len(found) for found in words], kind="stable")
-    cut = int(size * SHORT_SHARE)
-    parts = [corpus.tokenizer.batch([words[place] for place in part]) for part in (order[:cut], order[cut:])]
+    places = by_length(words, PARTS)
+    parts = [corpus.tokenizer.batch([words[place] for place in part]) for part in places]
+    order = np.concatenate(places)
     return TextBatch(parts, corpus.targets(numbers[order]), [corpus.texts[number] for number in numbers[order]])
 
 
