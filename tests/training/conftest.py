@@ -1,11 +1,17 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from unimr.config import Params, load_params
+from unimr.data.tables import read_table
+from unimr.model.tokenizer import NgramTokenizer
+from unimr.training.corpus import TextCorpus
+from unimr.training.text_task import TextTask
 
 from .small_project import TRAINING, finish, write_project
 
@@ -39,3 +45,18 @@ def params(untrained) -> Params:
 @pytest.fixture(scope="session")
 def tables(untrained) -> Path:
     return untrained / "data" / "validated"
+
+
+@pytest.fixture(scope="session")
+def make_task(params, tables) -> Callable[..., TextTask]:
+    """Makes the task of stage `train_text` anew, always with the same first weights."""
+    texts, utterances = read_table(tables, "texts"), read_table(tables, "utterances")
+    item_ids = sorted(texts["item_id"].unique())
+
+    def make(kind: type[TextTask] = TextTask) -> TextTask:
+        text = params.model.text
+        tokenizer = NgramTokenizer(text.buckets, text.ngram_max, text.max_words)
+        torch.manual_seed(0)
+        return kind(params.model, params.train_text, TextCorpus(texts, utterances, item_ids, tokenizer))
+
+    return make

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import multiprocessing
 import shutil
@@ -34,7 +35,7 @@ TINY = {
     "train_nlu": SCHEDULE,
     "train_joint": {**SCHEDULE, "steps": 18, "image_batch_size": 8, "nlu_batch_size": 8, "regression_margin": 1.0},
 }
-PATIENCE = 60.0
+PATIENCE = 300.0
 """Seconds to wait for something that takes one or two."""
 
 _processes = multiprocessing.get_context("forkserver")
@@ -48,7 +49,7 @@ def write_project(root: Path) -> Path:
     folder = root / "data" / "validated"
     for name, frame in small_catalogue().items():
         write_table(folder, name, frame)
-    pairs = zip(ITEMS[:20], ITEMS[1:21], strict=True)
+    pairs = itertools.pairwise(ITEMS[:21])
     rows = [
         {"base": item_id(*base), "variant": item_id(*variant), "words": ["dark", "濃い"]} for base, variant in pairs
     ]
@@ -81,7 +82,7 @@ def start(root: Path, stages: tuple[str, ...], log: Path) -> BaseProcess:
 def finish(root: Path, stages: tuple[str, ...], log: Path) -> str:
     """Run the stages to their end and give the log."""
     process = start(root, stages, log)
-    process.join(PATIENCE * 2)
+    process.join(PATIENCE)
     text = log.read_text() if log.exists() else ""
     assert process.exitcode == 0, text
     return text

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from unimr.errors import UnimrError
+from unimr.model.image_encoder import ConvNet, decode_rgba, on_background, to_pixels
+
+
+def test_decoding_keeps_transparency(draw):
+    rgba = decode_rgba(draw((255, 0, 0, 128)), 32)
+    assert rgba.shape == (4, 32, 32)
+    assert rgba.dtype == np.uint8
+    assert rgba[:, 5, 5].tolist() == [255, 0, 0, 128]
+
+
+def test_a_wide_picture_is_padded_not_squeezed(draw):
+    rgba = decode_rgba(draw((0, 0, 255, 255), size=(64, 32)), 32)
+    assert (rgba[3, 8:24] == 255).all()
+    assert (rgba[3, :8] == 0).all()
+    assert (rgba[3, 24:] == 0).all()
+
+
+def test_a_smaller_picture_stands_in_the_middle(draw):
+    rgba = decode_rgba(draw((0, 0, 255, 255), size=(16, 16)), 32)
+    assert rgba.shape == (4, 32, 32)
+    assert rgba[3, 16, 16] == 255
+    assert rgba[3, 0, 0] == 0
+
+
+@pytest.mark.parametrize(("kind", "mode"), [("PNG", "L"), ("PNG", "P"), ("JPEG", "RGB"), ("WEBP", "RGBA")])
+def test_formats_and_modes(kind, mode):
+    buffer = io.BytesIO()
+    Image.new(mode, (20, 20)).save(buffer, kind)
+    assert decode_rgba(buffer.getvalue(), 32).shape == (4, 32, 32)
+
+
+@pytest.mark.parametrize("data", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n" + b"\0" * 40])
+def test_what_is_no_picture_is_refused(data):
+    with pytest.raises(UnimrError):
+        decode_rgba(data, 32)
+
+
+def test_background_shows_through():
+    rgba = torch.zeros(1, 4, 2, 2)
+    rgba[0, :, 0, 0] = torch.tensor([1.0, 0.0, 0.0, 0.5])
+    out = on_background(rgba, torch.tensor([[0.0, 1.0, 0.0]]))
+    assert out[0, :, 0, 0].tolist() == [0.5, 0.5, 0.0]
+    assert out[0, :, 1, 1].tolist() == [0.0, 1.0, 0.0]
+
+
+def test_pixels_are_on_white_between_0_and_1(draw):
+    pixels = to_pixels([decode_rgba(draw((10, 20, 30, 0)), 32), decode_rgba(draw((255, 0, 0, 255)), 32)])
+    assert pixels.shape == (2, 3, 32, 32)
+    assert float(pixels[0].min()) == float(pixels.max()) == 1.0
+    assert pixels[1, :, 3, 3].tolist() == [1.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("side", [16, 32, 64])
+def test_convnet_takes_pictures_of_any_side(model_params, side):
+    net = ConvNet(model_params.image, 24).eval()
+    assert net(torch.rand(2, 3, side, side)).shape == (2, 24)
+
+
+def test_layout_matters(model_params):
+    torch.manual_seed(0)
+    net = ConvNet(model_params.image, 24).eval()
+    pixels = torch.ones(1, 3, 32, 32)
+    pixels[:, :, :16] = 0
+    with torch.no_grad():
+        assert not torch.allclose(net(pixels), net(pixels.flip(2)), atol=1e-3)

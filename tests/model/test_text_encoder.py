@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from unimr.model.text_encoder import NgramTextEncoder, attention_pool
+from unimr.model.tokenizer import NgramTokenizer
+
+
+@pytest.fixture(scope="module")
+def encoder(model_params):
+    torch.manual_seed(0)
+    return NgramTextEncoder(model_params.text, model_params.dim).eval()
+
+
+def encode(encoder, *texts):
+    tokenizer = NgramTokenizer(1024, 4, 12)
+    with torch.no_grad():
+        return encoder(tokenizer.batch([tokenizer.words(text) for text in texts]))
+
+
+def test_shapes(encoder):
+    out = encode(encoder, "red cat", "猫が好き")
+    assert out.states.shape == (2, 4, 32)
+    assert out.scores.shape == out.mask.shape == (2, 4)
+    assert out.pooled.shape == (2, 32)
+
+
+@pytest.mark.parametrize("long", ["a much longer text than the other one", "猫が好きです", "x y"])
+def test_padding_never_changes_an_embedding(encoder, long):
+    alone, padded = encode(encoder, "red cat"), encode(encoder, "red cat", long)
+    assert torch.allclose(alone.pooled[0], padded.pooled[0], atol=1e-6)
+    assert torch.allclose(alone.states[0], padded.states[0, :2], atol=1e-6)
+
+
+def test_word_order_matters(encoder):
+    there, back = encode(encoder, "dog bites man"), encode(encoder, "man bites dog")
+    assert not torch.allclose(there.pooled, back.pooled, atol=1e-3)
+
+
+def test_a_phrase_means_nearly_the_same_wherever_it_stands(encoder):
+    """No position embeddings: with the same neighbours, the same word vectors come in."""
+    here, there = encode(encoder, "x y red cat x y"), encode(encoder, "a b c x y red cat x y")
+    like = torch.cosine_similarity(here.states[0, 2], there.states[0, 5], dim=0)
+    other = torch.cosine_similarity(here.states[0, 2], here.states[0, 0], dim=0)
+    assert float(like) > 0.9 > float(other)
+
+
+def test_spelling_variants_are_near(encoder):
+    first, second, other = (encode(encoder, text).pooled for text in ("colours", "colors", "電車"))
+    assert torch.cosine_similarity(first, second) > torch.cosine_similarity(first, other) + 0.2
+
+
+def test_idf_is_saved_and_weighs(encoder, model_params):
+    assert "idf" in encoder.state_dict()
+    before = encode(encoder, "red cat").pooled
+    other = NgramTextEncoder(model_params.text, model_params.dim).eval()
+    other.load_state_dict({**encoder.state_dict(), "idf": torch.linspace(0.1, 9, 1024)})
+    assert not torch.allclose(encode(other, "red cat").pooled, before, atol=1e-3)
+
+
+def test_the_scale_of_idf_does_not_matter(encoder, model_params):
+    before = encode(encoder, "red cat").pooled
+    other = NgramTextEncoder(model_params.text, model_params.dim).eval()
+    other.load_state_dict({**encoder.state_dict(), "idf": encoder.idf * 7})
+    assert torch.allclose(encode(other, "red cat").pooled, before, atol=1e-5)
+
+
+def test_only_rows_of_the_batch_have_a_gradient(model_params):
+    encoder = NgramTextEncoder(model_params.text, model_params.dim)
+    tokenizer = NgramTokenizer(1024, 4, 12)
+    batch = tokenizer.batch([tokenizer.words("red cat")])
+    encoder(batch).pooled.square().sum().backward()
+    gradient = encoder.ngram_table.grad
+    assert gradient.is_sparse
+    assert set(gradient.coalesce().indices()[0].tolist()) == set(batch.buckets.tolist())
+
+
+def test_attention_pool_leaves_padding_out():
+    states = torch.tensor([[[1.0], [3.0], [100.0]]])
+    mask = torch.tensor([[True, True, False]])
+    assert attention_pool(states, torch.tensor([[0.0, 0.0, 50.0]]), mask).item() == pytest.approx(2.0)
