@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 
@@ -85,7 +86,7 @@ def test_a_batch_holds_every_distinct_word_once(tokenizer):
     assert len(batch.offsets) == 2
     assert batch.words[0].tolist() == [batch.words[0][0], batch.words[1][0], batch.words[0][0]]
     starts = [*batch.offsets.tolist(), len(batch.buckets)]
-    found = [batch.buckets[start:end].tolist() for start, end in zip(starts, starts[1:], strict=False)]
+    found = [batch.buckets[start:end].tolist() for start, end in itertools.pairwise(starts)]
     cat, dog = (ngram_buckets(word, 1024, 3).tolist() for word in ("cat", "dog"))
     assert found[batch.words[0][0]] == cat
     assert found[batch.words[1][0]] == dog

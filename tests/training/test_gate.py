@@ -49,5 +49,5 @@ def test_a_table_without_queries_has_nothing_to_compare(models):
 
 
 def test_missing_metrics_of_an_earlier_stage_are_an_error(tmp_path):
-    with pytest.raises(UnimrError, match="metrics.json does not exist"):
+    with pytest.raises(UnimrError, match=r"metrics\.json does not exist"):
         check_retained(tmp_path, after(), 0.02)

@@ -10,14 +10,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from .small_project import TRAINING, finish, start, wait_until, weights
 
-HALF_WRITTEN = ".work/{stage}/*/*.tmp-*"
+MOMENTS = ("step", "save", "model", "between")
+"""Where a run is killed: in a stage's steps, in a checkpoint, in the save of its model, or just after it."""
 ATTEMPTS = 10
 
 
@@ -26,38 +26,32 @@ def trains(log: Path, stage: str) -> bool:
     return log.exists() and re.search(rf"^{stage}\b.* step ", log.read_text(), re.MULTILINE) is not None
 
 
-def reached(root: Path, log: Path, stage: str, moment: str) -> bool:
-    """Whether a run is where it shall be killed: in a stage's steps, in a save, in its last save, or past it."""
-    if moment == "between":
-        return (root / f"{stage}.done").exists()
-    if moment == "model":
-        return any((root / "models").glob(f"{stage}.tmp-*"))
-    return trains(log, stage) and (moment == "step" or any(root.glob(HALF_WRITTEN.format(stage=stage))))
+def half_written(root: Path, stage: str, moment: str) -> set[Path]:
+    """Folders that a run is writing, or that one left when it was killed."""
+    return set(root.glob(f"models/{stage}.tmp-*" if moment == "model" else f".work/{stage}/*/*.tmp-*"))
 
 
-def kill(root: Path, stage: str, moment: str, dice: random.Random) -> Path | None:
-    """Run up to `stage` (and into the next), SIGKILL at the moment; gives a folder if one was left half-written."""
-    log = root / "log"
+def kill(root: Path, stage: str, moment: str, dice: random.Random) -> bool:
+    """Run up to `stage` (and into the next), SIGKILL at the moment; whether a folder was left half-written."""
+    log, place = root / "log", TRAINING.index(stage)
     for _ in range(ATTEMPTS):
-        place = TRAINING.index(stage)
-        stages = TRAINING[: place + (2 if moment == "between" else 1)]
-        known = set(root.glob(HALF_WRITTEN.format(stage=stage)))
-        forget(root, known)
-        process = start(root, stages, log)
-        if wait_until(lambda: reached(root, log, stage, moment), process.is_alive):
+        left = half_written(root, stage, moment)
+
+        def reached(left=left) -> bool:
+            if moment == "between":
+                return (root / f"{stage}.done").exists()
+            return trains(log, stage) if moment == "step" else half_written(root, stage, moment) > left
+
+        process = start(root, TRAINING[: place + 1 + (moment == "between")], log)
+        if wait_until(reached, process.is_alive):
             time.sleep(dice.uniform(0, 0.1) if moment in ("step", "between") else 0)
         process.kill()
         process.join()
         if process.exitcode == -signal.SIGKILL:
-            return next(root.glob(HALF_WRITTEN.format(stage=stage)), None)
+            return half_written(root, stage, moment) > left
         assert process.exitcode == 0, log.read_text()
         undo(root, stage)  # it was done before the kill came: again
     raise AssertionError(f"{stage} was never killed at `{moment}`")
-
-
-def forget(root: Path, folders: set[Path]) -> None:
-    for folder in folders:
-        shutil.rmtree(folder)
 
 
 def undo(root: Path, stage: str) -> None:
@@ -71,7 +65,7 @@ def kill_and_compare(project: Path, trained: Path, plan: list[tuple[str, str]], 
     dice = random.Random(seed)
     halves = 0
     for stage, moment in plan:
-        halves += kill(project, stage, moment, dice) is not None
+        halves += kill(project, stage, moment, dice)
     finish(project, TRAINING, project / "log")
     assert weights(project) == weights(trained)
     assert not list(project.glob(".work/*/*"))
@@ -88,21 +82,17 @@ def test_ten_kills_leave_no_trace_in_the_weights(project, trained):
 
 @pytest.mark.slow
 def test_a_hundred_kills_leave_no_trace_in_the_weights(untrained, trained, tmp_path):
-    dice = random.Random(2)
-    halves = 0
+    dice, kills, halves = random.Random(2), 0, 0
     for part in range(5):
         project = shutil.copytree(untrained, tmp_path / str(part))
-        moments = [dice.choice(("step", "step", "save", "save", "model", "between")) for _ in range(20)]
-        # A stage that is past its steps cannot be killed in them: the moments of each stage come in their order.
-        order = ("step", "save", "model", "between")
-        plan = [
-            (stage, moment)
-            for number, stage in enumerate(TRAINING)
-            for moment in sorted(moments[5 * number : 5 * number + 5], key=order.index)
-        ]
-        counts = Counter(plan)
-        assert sum(counts.values()) == 20
+        plan = []
+        for stage in TRAINING:
+            # In the order of the moments, since a stage that is done has no more steps; after the last, nothing runs.
+            moments = dice.choices(MOMENTS[: 3 if stage == TRAINING[-1] else 4], k=5)
+            plan += [(stage, moment) for moment in sorted(moments, key=MOMENTS.index)]
         halves += kill_and_compare(project, trained, plan, seed=part)
+        kills += len(plan)
+    assert kills == 100
     assert halves >= 10
 
 
