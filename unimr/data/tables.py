@@ -91,7 +91,8 @@ def read_table(folder: Path, name: str, columns: list[str] | None = None) -> pd.
     try:
         table = pa.concat_tables([pq.read_table(file, columns=wanted) for file in files])
     except (pa.ArrowException, OSError) as error:
-        raise UnimrError(f"The table `{name}` in {folder} cannot be read ({error}). Remove it and run `dvc repro`.") from error
+        message = f"The table `{name}` in {folder} cannot be read ({error}). Remove it and run `dvc repro`."
+        raise UnimrError(message) from error
     lacking = [column for column in wanted if column not in table.column_names]
     if lacking:
         raise UnimrError(f"The table `{name}` in {folder} lacks the column(s) {', '.join(lacking)}.")

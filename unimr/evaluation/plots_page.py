@@ -12,6 +12,7 @@ from unimr.files import write_text
 PAGE = Path(".dvc/plots-page.html")
 """Named as `plots.html_template` in `.dvc/config`."""
 
+_GLOBALS = "window.vegaEmbed = vegaEmbed; window.vega = vega; window.vegaLite = vegaLite;"
 _HTML = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -34,7 +35,7 @@ def write_plots_page(root: Path) -> None:
     import vl_convert
 
     # A closing tag inside the library's strings would end the script element.
-    library = vl_convert.javascript_bundle().replace("</script", "<\\/script")
+    library = vl_convert.javascript_bundle(_GLOBALS).replace("</script", "<\\/script")
     page = _HTML.replace("{{", "{").replace("}}", "}").replace("{library}", library)
     write_text(root / PAGE, page)
 

@@ -114,7 +114,7 @@ class SearchEngine:
         Raises:
             UnimrError: nothing is published, or it is damaged.
         """
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+        from threadpoolctl import threadpool_limits
 
         engine = cls(versions_folder(root) / current_version(root), root / PUBLISHED / "open", load)
         # One query is small: a second BLAS thread mostly spins (22 ms an answer became 64 ms on a busy machine).
@@ -155,10 +155,12 @@ class SearchEngine:
         one that was read from the query's words and would leave nothing is dropped, and a note says so.
 
         Raises:
-            UnimrError: the query is empty or too long, the picture is none or too large, or `k` is out of range.
+            UnimrError: the query is empty or too long, the picture is none or too large, `k` is out of range, or the
+                index has no such language.
         """
         started = time.perf_counter()
         check_query(text, image, k)
+        self._check_language(lang)
         request = self._understand(text.strip() if text else None, image, filters, k, lang)
         hits = self._hits(request) if self.catalogue.matching(request.filters).any() else []
         understanding = request.understanding
@@ -175,6 +177,10 @@ class SearchEngine:
             index_version=self.version,
             milliseconds=(time.perf_counter() - started) * 1000,
         )
+
+    def _check_language(self, lang: str | None) -> None:
+        if lang is not None and lang not in self.catalogue.languages:
+            raise UnimrError(f"The index has no language {lang[:40]!r}. Known: {', '.join(self.catalogue.languages)}.")
 
     def _understand(
         self, text: str | None, image: bytes | None, filters: Sequence[Filter], k: int | None, lang: str | None
@@ -271,9 +277,9 @@ class SearchEngine:
     def _dense(
         self, spec: CollectionSpec, vector: np.ndarray, depth: int, filters: list[Filter]
     ) -> list[tuple[str, str]]:
-        found: list[StoredHit] = self._store.search(
-            collection_name(self.version, spec), spec, vector, depth, filters
-        )[0]
+        found: list[StoredHit] = self._store.search(collection_name(self.version, spec), spec, vector, depth, filters)[
+            0
+        ]
         return [(hit.item_id, hit.key) for hit in found]
 
     def _lexical(self, text: str, request: Request, weight: float = 1.0) -> Ranking:
