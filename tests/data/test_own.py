@@ -10,6 +10,7 @@ from unimr.data import prepare
 from unimr.data.images import MAX_BYTES
 from unimr.data.own import CATALOGUE_FOLDER, ImportSummary, import_file, read_own_items, read_own_utterances
 from unimr.data.tables import read_table
+from unimr.data.utterances import make_utterances
 from unimr.errors import UnimrError
 from unimr.files import read_json
 from unimr.quality import validate
@@ -84,7 +85,7 @@ BAD_LINES = {
     "edges": (name(" cat"), "white space at its edge"),
     "control character": (name("c\u0000at"), "control character"),
     "long name": (name("x" * 201), "a name has at most 200"),
-    "two names": (item(texts=[{"lang": "en", "role": "name", "text": text} for text in "ab"]), "2 texts are the name in en"),
+    "two names": (item(texts=[{"lang": "en", "role": "name", "text": text} for text in "ab"]), "2 texts are the name"),
     "bad year": (item(attributes={"year": "last"}), "'last' is not a year"),
     "unknown tone": (item(attributes={"skin_tone": "green"}), "skin_tone: 'green' is not one of light"),
     "base as attribute": (item(attributes={"base": "dog"}), "made of base_id"),
@@ -96,7 +97,7 @@ BAD_LINES = {
     "absolute path": (pictured("/etc/hostname"), "leads out of"),
     "escaping path": (pictured("../outside.png"), "leads out of"),
     "escaping link": (pictured("pictures/link.png"), "leads out of"),
-    "unknown style": (pictured("pictures/cat.png", "studio"), "'studio' is not one of .*photo.*expectations/images.json"),
+    "unknown style": (pictured("pictures/cat.png", "studio"), "'studio' is not one of .*photo.*images.json"),
     "unknown intent": (utterance(intent="buy"), "'buy' is not one of find_image"),
     "unknown label": (slots((2, 5, "colour")), "'colour' is not one of subject"),
     "span outside": (slots((2, 50, "subject")), "2:50 .* is not within the 12 characters"),
@@ -223,8 +224,6 @@ def test_an_own_utterance_about_a_held_out_item_is_for_test(root, file):
     import_file(file(item("cat"), *lines), root)
     chosen = prepare_params(**SMALL | {"languages": ["en"], "test_share": everything})
     items = read_own_items(chosen, root)
-    from unimr.data.utterances import make_utterances
-
     table = make_utterances(chosen, {}, items, [], read_own_utterances(root))
     assert set(table["split"]) == {"test"} and len(table) == 20
     chosen = prepare_params(**SMALL | {"languages": ["en"]})

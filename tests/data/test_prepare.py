@@ -69,7 +69,9 @@ def test_every_file_is_written_and_the_ids_agree(tmp_path):
 def test_the_result_does_not_depend_on_the_process(tmp_path):
     """Sets of words are ordered by a seed of the process; nothing may follow that order."""
     root = project(tmp_path)
-    code = "from tests.data.test_prepare import SMALL, params; from pathlib import Path; from unimr.data import prepare\n"
+    code = (
+        "from tests.data.test_prepare import SMALL, params; from pathlib import Path; from unimr.data import prepare\n"
+    )
     found = []
     for seed in ("1", "2", "3"):
         command = [sys.executable, "-c", f"{code}prepare.run(params(**SMALL), Path({str(root)!r}))"]
@@ -144,7 +146,9 @@ def test_two_sources_may_not_have_an_item_of_one_id(tmp_path):
         prepare.run(params(**SMALL | {"sources": ["emoji", "import"], "languages": ["en", "sw"]}), root)
 
 
-@pytest.mark.skipif(not (PROJECT / "data/raw/emoji/google.tar").exists(), reason="data/raw is not there: run `dvc repro fetch`")
+@pytest.mark.skipif(
+    not (PROJECT / "data/raw/emoji/google.tar").exists(), reason="data/raw is not there: run `dvc repro fetch`"
+)
 @pytest.mark.parametrize("seed", [20, 3])
 def test_a_slice_of_the_real_catalogue_passes_the_leak_proofs(tmp_path, seed):
     from unimr.quality import leaks

@@ -11,8 +11,12 @@ from unimr.data.text import normalise
 
 from .small_sources import item, prepare_params
 
-WORDS = st.sampled_from(["cat", "Cat", "dog", "sun", "Sun ", "star", "moon", "red", "blue", "tree", "ＣＡＴ", "猫", "犬"])
-TEXTS = st.lists(st.tuples(st.sampled_from(["en", "de", "zh", "sw"]), st.sampled_from(["name", "keyword"]), WORDS), max_size=8)
+WORDS = st.sampled_from(
+    ["cat", "Cat", "dog", "sun", "Sun ", "star", "moon", "red", "blue", "tree", "ＣＡＴ", "猫", "犬"]
+)
+TEXTS = st.lists(
+    st.tuples(st.sampled_from(["en", "de", "zh", "sw"]), st.sampled_from(["name", "keyword"]), WORDS), max_size=8
+)
 ITEMS = st.lists(TEXTS, min_size=1, max_size=12).map(
     lambda found: [item(f"item{number}", *texts) for number, texts in enumerate(found)]
 )
