@@ -27,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Search pictures and texts in many languages with one model, and train that model.\n\n"
-    "Start with `make demo`, or `dvc repro` in an activated environment; then `unimr search \"gato feliz\"`.",
+    'Start with `make demo`, or `dvc repro` in an activated environment; then `unimr search "gato feliz"`.',
 )
 
 ROOT = Path()
@@ -130,9 +130,9 @@ def profile(name: Annotated[str, typer.Argument(help="demo, ci or gpu: a file in
 
 def main() -> None:
     """Entry point: a user's mistake is one paragraph on standard error and exit status 1, never a traceback."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    if len(sys.argv) < 2 or sys.argv[1] != "stage":
-        logging.getLogger().setLevel(logging.WARNING)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    if sys.argv[1:2] == ["stage"]:  # a stage says what it does; the libraries it uses only what is wrong
+        logging.getLogger("unimr").setLevel(logging.INFO)
     try:
         app()
     except UnimrError as error:

@@ -229,8 +229,10 @@ def test_a_full_disk_leaves_the_older_checkpoint(make_task, stage, work, expecte
     assert same(run(make_task(), stage, work), expected)
 
 
-def test_a_file_that_does_not_fit_on_the_disk_is_a_full_disk(make_task, stage, work, monkeypatch):
-    monkeypatch.setattr("unimr.training.checkpoint.STATE_FILE", "/dev/full")
+def test_a_file_that_does_not_fit_on_the_disk_is_a_full_disk(make_task, stage, work, monkeypatch, tmp_path):
+    full = tmp_path / "full"
+    full.symlink_to("/dev/full")  # through a link, since writers that rename would replace the device itself
+    monkeypatch.setattr("unimr.training.checkpoint.STATE_FILE", str(full))
     with pytest.raises(UnimrError, match="No space is left on the disk"):
         run(make_task(), stage, work)
     assert checkpoints(work) == []

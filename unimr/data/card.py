@@ -63,5 +63,7 @@ def _counts(frame: pd.DataFrame, row: str, column: str) -> str:
     """A Markdown table of counts with totals."""
     counts = pd.crosstab(frame[row], frame[column], margins=True, margins_name="all")
     lines = [f"| {row} | " + " | ".join(counts.columns) + " |", "|---|" + "---:|" * len(counts.columns)]
-    lines += [f"| {name} | " + " | ".join(f"{value:,}" for value in values) + " |" for name, values in counts.iterrows()]
+    lines += [
+        f"| {name} | " + " | ".join(f"{value:,}" for value in values) + " |" for name, values in counts.iterrows()
+    ]
     return "\n".join(lines) + "\n"

@@ -124,8 +124,12 @@ def _to_arrow(name: str, frame: pd.DataFrame) -> pa.Table:
     columns = {column: frame[column].tolist() for column in schema.names if column in frame}
     if "attributes" in columns:
         columns["attributes"] = [list(value.items()) for value in columns["attributes"]]
-    nullable = {column: [None if value is pd.NA or value != value else value for value in values]
-                if column in ("item_id", "image_id") else values for column, values in columns.items()}
+    nullable = {
+        column: [None if value is pd.NA or value != value else value for value in values]
+        if column in ("item_id", "image_id")
+        else values
+        for column, values in columns.items()
+    }
     try:
         return pa.table([pa.array(nullable[field.name], field.type) for field in schema], schema=schema)
     except KeyError as error:

@@ -76,6 +76,4 @@ def _stage_metrics(root: Path) -> dict[str, dict[str, float]]:
 
 def _worst(evaluation: Evaluation, encoder: Encoder) -> dict[str, list[WorstQuery]]:
     results = {name: evaluation.tasks[name] for name in WORST_TASKS if name in evaluation.tasks}
-    return {
-        name: worst_queries(result.task, result.values, encoder, WORST_SHOWN) for name, result in results.items()
-    }
+    return {name: worst_queries(result.task, result.values, encoder, WORST_SHOWN) for name, result in results.items()}

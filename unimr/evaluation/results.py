@@ -31,9 +31,7 @@ def _row(target: dict[str, Any], metrics: dict[str, Any]) -> str:
     found = metrics.get(task)
     if not found:
         return f"| {target['label']} | not measured | | | | |"
-    baselines = ", ".join(
-        f"{name.replace('_', ' ')} {found[name][measure]:.3f}" for name in BASELINES if name in found
-    )
+    baselines = ", ".join(f"{name.replace('_', ' ')} {found[name][measure]:.3f}" for name in BASELINES if name in found)
     interval = f"{found[measure + '_low']:.3f} – {found[measure + '_high']:.3f}"
     aim = f"≥ {target['reach']}" if "reach" in target else "both halves" if "beat" in target else ""
     name = f"{target['label']} ({measure.replace('_', ' ')})"

@@ -60,9 +60,7 @@ class LexicalIndex:
         vocabulary = {term: number for number, term in enumerate(terms)}
         item_number = {item: number for number, item in enumerate(items)}
         postings = [
-            (vocabulary[term], row, count)
-            for row, key in enumerate(keys)
-            for term, count in documents[key].items()
+            (vocabulary[term], row, count) for row, key in enumerate(keys) for term, count in documents[key].items()
         ]
         term, row, count = np.array(postings, np.int64).T
         order = np.lexsort((row, term))

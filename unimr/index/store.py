@@ -113,8 +113,10 @@ class Store:
                 "Stop that process, or open a copy of the folder."
             ) from error
         except MilvusException as error:
-            raise UnimrError(f"The index server {uri} does not answer ({error.message}). Start it, or check "
-                             "`index.uri` in params.yaml.") from error
+            raise UnimrError(
+                f"The index server {uri} does not answer ({error.message}). Start it, or check "
+                "`index.uri` in params.yaml."
+            ) from error
 
     def __enter__(self) -> Store:
         return self

@@ -129,11 +129,15 @@ def recall_at_10(store: Store, name: str, spec: CollectionSpec, rows: Rows, filt
     queries = rows.vectors[canary_rows(rows.ids(spec))] + rng.normal(0, 0.02, (1, rows.vectors.shape[1]))
     queries = (queries / np.linalg.norm(queries, axis=1, keepdims=True)).astype(np.float32)
     names = [item.field for item in filters]
-    allowed = [
-        row
-        for row, values in enumerate(zip(*(rows.fields[field] for field in names), strict=True))
-        if satisfies(dict(zip(names, values, strict=True)), filters)
-    ] if filters else list(range(len(rows.vectors)))
+    allowed = (
+        [
+            row
+            for row, values in enumerate(zip(*(rows.fields[field] for field in names), strict=True))
+            if satisfies(dict(zip(names, values, strict=True)), filters)
+        ]
+        if filters
+        else list(range(len(rows.vectors)))
+    )
     exact = np.sort(queries @ rows.vectors[allowed].T, axis=1)[:, ::-1][:, :10]
     found = store.search(name, spec, queries, exact.shape[1], filters)
     place = {one: row for row, one in enumerate(rows.ids(spec))}

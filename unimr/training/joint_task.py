@@ -90,9 +90,7 @@ class JointTask:
     ) -> None:
         self.params, self.data = params, data
         self.retriever, self.proxy_loss, self.contrast = retriever, proxy_loss, InfoNCELoss()
-        self.module = nn.ModuleDict(
-            {"retriever": retriever, "proxy_loss": proxy_loss, "contrast": self.contrast}
-        )
+        self.module = nn.ModuleDict({"retriever": retriever, "proxy_loss": proxy_loss, "contrast": self.contrast})
 
     def table(self) -> list[nn.Parameter]:
         """The n-gram table."""

@@ -110,9 +110,7 @@ def _load_stages(root: Path, retriever: UnifiedRetriever, proxy_loss: ProxyLoss)
 def _joint_data(params: Params, root: Path, items: Items, tokenizer: NgramTokenizer) -> JointData:
     utterances = read_table(root / TABLES, "utterances")
     # Utterances come as batches of their own, with intents and slots; as plain texts they would come twice.
-    corpus = TextCorpus(
-        read_table(root / TABLES, "texts"), utterances[:0], items.item_ids, tokenizer, items.variants
-    )
+    corpus = TextCorpus(read_table(root / TABLES, "texts"), utterances[:0], items.item_ids, tokenizer, items.variants)
     return JointData(
         corpus,
         Pictures.read(root / TABLES, params.model.image.image_size),
@@ -137,9 +135,7 @@ def _retriever(params: Params, parts: dict[str, nn.Module], fusion: bool = True)
     return retriever.eval()
 
 
-def _train(
-    task: Task[Batch], params: Params, stage: str, root: Path, inputs: list[str], rates: Rates
-) -> Path:
+def _train(task: Task[Batch], params: Params, stage: str, root: Path, inputs: list[str], rates: Rates) -> Path:
     """Train in `.work/<stage>/<hash>`, where a killed run goes on; the hash is of all that decides the result."""
     section: TrainParams = getattr(params, stage)
     decisive = {

@@ -42,9 +42,7 @@ def draw_texts(corpus: TextCorpus, size: int, rng: np.random.Generator) -> TextB
     return TextBatch(parts, corpus.targets(numbers[order]), [corpus.texts[number] for number in numbers[order]])
 
 
-def text_loss(
-    embed: Callable[[WordBatch], torch.Tensor], proxy_loss: ProxyLoss, batch: TextBatch
-) -> torch.Tensor:
+def text_loss(embed: Callable[[WordBatch], torch.Tensor], proxy_loss: ProxyLoss, batch: TextBatch) -> torch.Tensor:
     """Proxy loss of a batch, embedded part by part with `embed` (word batch → unit vectors `[part, dim]`)."""
     device = proxy_loss.proxies.device
     vectors = torch.cat([embed(part.to(device)) for part in batch.parts])
