@@ -20,8 +20,11 @@ from unimr.stages import run_stage
 
 PROJECT = Path(__file__).parents[2]
 TRAINING = ("train_image", "train_text", "train_nlu", "train_joint")
-STEPS = 30
-SCHEDULE = {"steps": STEPS, "batch_size": 12, "warmup_steps": 4, "checkpoint_every": 3}
+STEPS = {"train_image": 30, "train_text": 30, "train_nlu": 30, "train_joint": 18}
+EVERY = 3
+"""Steps between checkpoints."""
+SCHEDULE = {"batch_size": 12, "warmup_steps": 4, "checkpoint_every": EVERY}
+JOINT = {"image_batch_size": 8, "nlu_batch_size": 8, "regression_margin": 1.0}
 TINY = {
     "model": {
         "dim": 32,
@@ -30,11 +33,9 @@ TINY = {
         "nlu": {"layers": 1, "heads": 2},
         "image": {"channels": [8, 16, 16], "image_size": 16},
     },
-    "train_image": SCHEDULE,
-    "train_text": SCHEDULE,
-    "train_nlu": SCHEDULE,
-    "train_joint": {**SCHEDULE, "steps": 18, "image_batch_size": 8, "nlu_batch_size": 8, "regression_margin": 1.0},
+    **{stage: {"steps": steps, **SCHEDULE} for stage, steps in STEPS.items()},
 }
+TINY["train_joint"] |= JOINT
 PATIENCE = 300.0
 """Seconds to wait for something that takes one or two."""
 

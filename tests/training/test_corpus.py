@@ -38,8 +38,9 @@ def test_the_generator_alone_decides_the_sample(corpus):
 
 def test_roles_have_their_shares(corpus):
     numbers = corpus.sample(20_000, np.random.default_rng(0))
-    for role, share in ROLE_SHARES.items():
-        assert np.isin(numbers, corpus._of_role[role]).mean() == pytest.approx(share, abs=0.02)
+    there = sum(ROLE_SHARES[role] for role in corpus._of_role)
+    for role, rows in corpus._of_role.items():
+        assert np.isin(numbers, rows).mean() == pytest.approx(ROLE_SHARES[role] / there, abs=0.02)
 
 
 def test_a_missing_role_leaves_its_share_to_the_others():
@@ -47,6 +48,16 @@ def test_a_missing_role_leaves_its_share_to_the_others():
     corpus = TextCorpus(texts, NO_UTTERANCES, ["a", "b"], tokenizer())
     names = (corpus.sample(20_000, np.random.default_rng(0)) == 0).mean()
     assert names == pytest.approx(ROLE_SHARES["name"] / (ROLE_SHARES["name"] + ROLE_SHARES["keyword"]), abs=0.02)
+
+
+def test_names_of_variants_are_a_role_of_their_own():
+    rows = [("a", "en", "name", "hand", "train"), ("b", "en", "name", "dark hand", "train")]
+    rows += [("b", "en", "keyword", "dark", "train")]
+    corpus = TextCorpus(text_frame(*rows), NO_UTTERANCES, ["a", "b"], tokenizer(), variants={"b"})
+    numbers = corpus.sample(20_000, np.random.default_rng(0))
+    there = ROLE_SHARES["name"] + ROLE_SHARES["variant"] + ROLE_SHARES["keyword"]
+    shares = [(numbers == place).mean() for place in range(3)]
+    assert shares == pytest.approx([ROLE_SHARES[role] / there for role in ("name", "variant", "keyword")], abs=0.02)
 
 
 def test_only_train_rows_are_in_it(corpus, tables):

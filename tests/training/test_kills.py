@@ -14,16 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from .small_project import TRAINING, finish, start, wait_until, weights
+from .small_project import EVERY, STEPS, TRAINING, finish, start, wait_until, weights
 
 MOMENTS = ("step", "save", "model", "between")
 """Where a run is killed: in a stage's steps, in a checkpoint, in the save of its model, or just after it."""
 ATTEMPTS = 10
 
 
-def trains(log: Path, stage: str) -> bool:
-    """Whether the log has a line of the stage's steps."""
-    return log.exists() and re.search(rf"^{stage}\b.* step ", log.read_text(), re.MULTILINE) is not None
+def steps_done(log: Path, stage: str) -> int:
+    """The last step that the log of a run tells of; 0 if none."""
+    lines = re.findall(rf"^{stage}\b.* step (\d+)/", log.read_text(), re.MULTILINE) if log.exists() else []
+    return int(lines[-1]) if lines else 0
 
 
 def half_written(root: Path, stage: str, moment: str) -> set[Path]:
@@ -31,22 +32,29 @@ def half_written(root: Path, stage: str, moment: str) -> set[Path]:
     return set(root.glob(f"models/{stage}.tmp-*" if moment == "model" else f".work/{stage}/*/*.tmp-*"))
 
 
-def kill(root: Path, stage: str, moment: str, dice: random.Random) -> bool:
-    """Run up to `stage` (and into the next), SIGKILL at the moment; whether a folder was left half-written."""
+def kill(root: Path, stage: str, moment: str, dice: random.Random, said: list[str]) -> bool:
+    """Run up to `stage` (and into the next), SIGKILL at the moment; whether a folder was left half-written.
+
+    What the runs log is added to `said`.
+    """
     log, place = root / "log", TRAINING.index(stage)
+    deep = dice.randint(EVERY + 1, 2 * STEPS[stage] // 3)  # at least one checkpoint is whole by then
     for _ in range(ATTEMPTS):
         left = half_written(root, stage, moment)
 
         def reached(left=left) -> bool:
             if moment == "between":
                 return (root / f"{stage}.done").exists()
-            return trains(log, stage) if moment == "step" else half_written(root, stage, moment) > left
+            if moment == "model":
+                return half_written(root, stage, moment) > left
+            return steps_done(log, stage) >= deep and (moment == "step" or half_written(root, stage, moment) > left)
 
         process = start(root, TRAINING[: place + 1 + (moment == "between")], log)
         if wait_until(reached, process.is_alive):
-            time.sleep(dice.uniform(0, 0.1) if moment in ("step", "between") else 0)
+            time.sleep(dice.uniform(0, 0.05) if moment in ("step", "between") else 0)
         process.kill()
         process.join()
+        said.append(log.read_text() if log.exists() else "")
         if process.exitcode == -signal.SIGKILL:
             return half_written(root, stage, moment) > left
         assert process.exitcode == 0, log.read_text()
@@ -63,10 +71,12 @@ def undo(root: Path, stage: str) -> None:
 def kill_and_compare(project: Path, trained: Path, plan: list[tuple[str, str]], seed: int) -> int:
     """Kill at every (stage, moment) of the plan, in the order of the stages; gives the kills inside a save."""
     dice = random.Random(seed)
-    halves = 0
+    halves, said = 0, []
     for stage, moment in plan:
-        halves += kill(project, stage, moment, dice)
-    finish(project, TRAINING, project / "log")
+        halves += kill(project, stage, moment, dice, said)
+    said.append(finish(project, TRAINING, project / "log"))
+    for stage in TRAINING:
+        assert any(f"{stage}: going on after step" in log for log in said)
     assert weights(project) == weights(trained)
     assert not list(project.glob(".work/*/*"))
     return halves
@@ -108,7 +118,7 @@ def test_the_command_line_goes_on_after_a_signal(project, trained, tmp_path, how
     shutil.copytree(trained / "models" / "train_image", project / "models" / "train_image")
     log = tmp_path / "log"
     process = command(project, "train_text", log)
-    assert wait_until(lambda: trains(log, "train_text"), lambda: process.poll() is None)
+    assert wait_until(lambda: steps_done(log, "train_text") > EVERY, lambda: process.poll() is None)
     asked = time.monotonic()
     os.kill(process.pid, how)
     assert process.wait(timeout=10) == (143 if how == signal.SIGTERM else -signal.SIGKILL)
