@@ -3,11 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from unimr.data.tables import read_table
 from unimr.model.nlu import INTENTS, TAGS, NluOutput
 from unimr.model.tokenizer import NgramTokenizer
-from unimr.training.nlu_task import NO_TAG, UtteranceSet, nlu_losses
+from unimr.training.nlu_task import NO_TAG, NluBatch, UtteranceSet, nlu_losses
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +31,10 @@ def test_the_generator_alone_decides_a_batch(utterances):
 
 def test_a_batch_has_the_annotation_of_its_texts(utterances):
     batch = utterances.batch(30, np.random.default_rng(0))
-    assert batch.tags.shape == batch.words.mask.shape
-    assert bool(((batch.tags == NO_TAG) == ~batch.words.mask).all())
-    for text, intent, tags, item in zip(batch.texts, batch.intents, batch.tags, batch.items, strict=True):
+    rows = [tags for part in batch.tags for tags in part]
+    for words, tags in zip(batch.parts, batch.tags, strict=True):
+        assert bool(((tags == NO_TAG) == ~words.mask).all())
+    for text, intent, tags, item in zip(batch.texts, batch.intents, rows, batch.items, strict=True):
         outside = INTENTS[int(intent)] == "out_of_scope"
         named = {TAGS[tag] for tag in tags.tolist() if tag != NO_TAG}
         assert ("B-subject" in named) != outside, text
@@ -40,26 +42,25 @@ def test_a_batch_has_the_annotation_of_its_texts(utterances):
     assert batch.texts[0] in repr(batch)
 
 
+def answers(batch: NluBatch, shift: int) -> list[NluOutput]:
+    """Sure answers to a batch, each `shift` classes off the right one; padding is answered with noise."""
+    asked = F.one_hot((batch.intents + shift) % len(INTENTS), len(INTENTS)).float() * 20
+    found = []
+    for intents, tags in zip(asked.split([len(tags) for tags in batch.tags]), batch.tags, strict=True):
+        sure = F.one_hot((tags.clamp_min(0) + shift) % len(TAGS), len(TAGS)).float() * 20
+        noise = torch.randn_like(sure) * 100
+        found.append(NluOutput(intents, torch.where((tags == NO_TAG)[..., None], noise, sure), intents))
+    return found
+
+
 def test_padding_does_not_count_in_the_loss(utterances):
-    batch = utterances.batch(8, np.random.default_rng(0))
-    torch.manual_seed(0)
-    tags = torch.randn(*batch.tags.shape, len(TAGS))
-    intents = torch.randn(8, len(INTENTS))
-    first, _ = nlu_losses(NluOutput(intents, tags, intents), batch)
-    tags[~batch.words.mask] = 100.0
-    second, _ = nlu_losses(NluOutput(intents, tags, intents), batch)
-    assert torch.equal(first, second)
+    batch = utterances.batch(9, np.random.default_rng(0))
+    assert any(bool((tags == NO_TAG).any()) for tags in batch.tags)
+    assert torch.equal(nlu_losses(answers(batch, 0), batch)[0], nlu_losses(answers(batch, 0), batch)[0])
 
 
 def test_right_answers_cost_less_than_wrong_ones(utterances):
     batch = utterances.batch(8, np.random.default_rng(0))
-
-    def loss(intents: torch.Tensor, tags: torch.Tensor) -> dict[str, float]:
-        logits = torch.nn.functional.one_hot(tags.clamp_min(0), len(TAGS)).float() * 20
-        asked = torch.nn.functional.one_hot(intents, len(INTENTS)).float() * 20
-        return nlu_losses(NluOutput(asked, logits, asked), batch)[1]
-
-    right = loss(batch.intents, batch.tags)
-    wrong = loss((batch.intents + 1) % len(INTENTS), (batch.tags.clamp_min(0) + 1) % len(TAGS))
+    right, wrong = nlu_losses(answers(batch, 0), batch)[1], nlu_losses(answers(batch, 1), batch)[1]
     assert right["slots"] < 0.01 < 10 < wrong["slots"]
-    assert right["intent"] < wrong["intent"]
+    assert right["intent"] < 3 < wrong["intent"]

@@ -20,23 +20,23 @@ def loss_with(proxies: torch.Tensor, dims: list[int], inverse_temperature: float
 def test_value_is_the_softmax_cross_entropy_of_the_cosines():
     loss = loss_with(torch.eye(3), [3], 2.0)
     value = loss(torch.eye(3)[:1], torch.eye(3)[:1])
-    assert float(value) == pytest.approx(-2 + math.log(math.exp(2) + 2))
+    assert value.item() == pytest.approx(-2 + math.log(math.exp(2) + 2))
 
 
 def test_length_of_the_vectors_does_not_matter():
     loss, targets = loss_with(torch.eye(3), [3], 2.0), torch.eye(3)[:2]
     vectors = F.normalize(torch.tensor([[1.0, 2.0, 0.5], [0.3, 0.1, 0.9]]), dim=-1)
-    before = float(loss(vectors, targets))
+    before = loss(vectors, targets).item()
     with torch.no_grad():
         loss.proxies.mul_(7.0)
-    assert float(loss(5 * vectors, targets)) == pytest.approx(before, rel=1e-5)
+    assert loss(5 * vectors, targets).item() == pytest.approx(before, rel=1e-5)
 
 
 def test_a_text_of_two_items_is_pulled_to_both_and_pushed_from_neither():
     loss, half = loss_with(torch.eye(3), [3], 2.0), torch.tensor([[0.5, 0.5, 0.0]])
     between = F.normalize(torch.tensor([[1.0, 1.0, 0.0]]), dim=-1)
     expected = math.log(2 * math.exp(2 / math.sqrt(2)) + 1) - 2 / math.sqrt(2)
-    assert float(loss(between, half)) == pytest.approx(expected, rel=1e-5)
+    assert loss(between, half).item() == pytest.approx(expected, rel=1e-5)
     loss(between, half).backward()
     first, second, _ = (-loss.proxies.grad).unbind()
     assert float(first[1]) > 0
@@ -47,8 +47,8 @@ def test_value_is_the_mean_over_the_leading_dimensions():
     torch.manual_seed(0)
     proxies, vectors = torch.randn(5, 8), F.normalize(torch.randn(4, 8), dim=-1)
     targets = torch.eye(5)[:4]
-    apart = [float(loss_with(proxies[:, :dim], [dim], 4.0)(vectors[:, :dim], targets)) for dim in (4, 8)]
-    assert float(loss_with(proxies, [4, 8], 4.0)(vectors, targets)) == pytest.approx(sum(apart) / 2, rel=1e-5)
+    apart = [loss_with(proxies[:, :dim], [dim], 4.0)(vectors[:, :dim], targets).item() for dim in (4, 8)]
+    assert loss_with(proxies, [4, 8], 4.0)(vectors, targets).item() == pytest.approx(sum(apart) / 2, rel=1e-5)
 
 
 def test_descent_finds_the_items():
@@ -67,10 +67,10 @@ def test_descent_finds_the_items():
 
 def test_the_temperature_is_bounded():
     loss = loss_with(torch.eye(2), [2], math.exp(4.6))
-    before = float(loss(torch.tensor([[0.6, 0.8]]), torch.eye(2)[:1]))
+    before = loss(torch.tensor([[0.6, 0.8]]), torch.eye(2)[:1]).item()
     with torch.no_grad():
         loss.log_inverse_temperature.fill_(50.0)
-    assert float(loss(torch.tensor([[0.6, 0.8]]), torch.eye(2)[:1])) == pytest.approx(before)
+    assert loss(torch.tensor([[0.6, 0.8]]), torch.eye(2)[:1]).item() == pytest.approx(before)
 
 
 def test_leading_dimensions_beyond_the_width_are_refused():
