@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import re
+import subprocess
 
 import pytest
 
@@ -113,3 +114,13 @@ def test_missing_and_broken_json_are_named(tmp_path):
 def test_sha256_of_a_file(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert sha256_of(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    (tmp_path / f"model.tmp-{dead.pid}").mkdir()
+    (tmp_path / f"model.tmp-{os.getppid()}").mkdir()  # of a process that runs
+    with atomic_folder(tmp_path / "model") as folder:
+        (folder / "weights").write_text("w", encoding="utf-8")
+    assert names(tmp_path) == ["model", f"model.tmp-{os.getppid()}"]

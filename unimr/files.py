@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -37,6 +38,24 @@ def _explaining_a_full_disk(path: Path) -> Iterator[None]:
         ) from error
 
 
+def _remove_abandoned(path: Path) -> None:
+    """Remove the temporary siblings of `path` that killed processes left behind."""
+    for left in path.parent.glob(f"{glob.escape(path.name)}.*tmp-*"):
+        number = left.name.rpartition("-")[2]
+        if number.isdigit() and not _is_running(int(number)):
+            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it runs, and is another user's
+        return True
+    return True
+
+
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; when the block ends well, it replaces `path` in one step.
@@ -45,6 +64,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
         UnimrError: the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(path)
     temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
     try:
         with _explaining_a_full_disk(path):
@@ -67,6 +87,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         UnimrError: the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(path)
     temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()

@@ -76,9 +76,9 @@ class LexicalIndex:
 
     def save(self, folder: Path) -> None:
         """Write the vocabulary (JSON) and the arrays (safetensors) into a folder."""
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
-        save_file(self.arrays, folder / ARRAYS)
+        (folder / ARRAYS).write_bytes(save(self.arrays))
         terms = list(self.vocabulary)
         write_json(folder / VOCABULARY, {"items": self.items, "languages": self.languages, "terms": terms})
 

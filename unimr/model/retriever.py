@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pydantic import ValidationError
 from safetensors.torch import load_file, save
 from torch import nn
 
@@ -150,9 +151,16 @@ class UnifiedRetriever(nn.Module):
             UnimrError: something is missing or damaged, or the weights do not fit the configuration.
         """
         verify_manifest(folder)
+        try:
+            params = ModelParams.model_validate(read_json(folder / "config.json"))
+        except ValidationError as error:
+            raise UnimrError(
+                f"{folder / 'config.json'} is of another version of the model: {error.error_count()} keys do not fit. "
+                "Run `dvc repro` to train it anew."
+            ) from error
         # Weights are read into empty modules: drawing random ones first would double the time.
         with torch.device("meta"):
-            model = cls(ModelParams.model_validate(read_json(folder / "config.json")))
+            model = cls(params)
         try:
             model.load_state_dict(load_file(folder / WEIGHTS), assign=True)
         except RuntimeError as error:
