@@ -1,8 +1,24 @@
-"""Settings that must be made before any test imports torch."""
+"""Settings that must be made before any test imports torch, and the pipeline that several folders of tests use."""
 
 from __future__ import annotations
 
 import os
+import time
+
+import pytest
+
+from tests.system.checkout import Project, checkout, commit
 
 # As the command line does: threads that spin while they wait starve each other on a busy machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The pipeline, run from nothing with profile `ci`."""
+    made = checkout(tmp_path_factory.mktemp("project"))
+    started = time.perf_counter()
+    made.run("dvc", "repro")
+    seconds = time.perf_counter() - started
+    commit(made)
+    return Project(made.root, seconds)

@@ -144,6 +144,7 @@ class TrainJointParams(TrainParams):
     nlu_batch_size: PositiveInt
     image_weight: Weight
     nlu_weight: Weight
+    min_temperature: Annotated[float, Field(gt=0, le=1)]
     regression_margin: Share
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.system.conftest import ROOT, Project, project  # noqa: F401  (the pipeline's fixture)
+from tests.system.checkout import ROOT, Project
 from unimr.search.engine import SearchEngine
 
 DEFAULT, CI = "demo", "ci"

@@ -8,7 +8,7 @@ import time
 import pytest
 import yaml
 
-from tests.system.conftest import Project, commit
+from tests.system.checkout import Project, commit
 
 STAGES = (  # in the order they run
     "fetch", "prepare", "validate", "train_image", "train_text", "train_nlu", "train_joint",

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from unimr.model.nlu import Understanding
 
 DEFAULT_RESULTS = 10
+MIN_CONFIDENCE = 0.6
+"""An intent the model is less sure of is not acted on: other intents leave results out."""
 SUBJECT_WEIGHT = 1.0
 """Weight of the subject's embedding beside that of the whole query."""
 WEIGHTS = {
@@ -62,10 +64,14 @@ class Request:
 
     @property
     def intent(self) -> str:
-        """What is asked for; a picture asks for pictures."""
+        """What is asked for.
+
+        A picture asks for pictures, and so do a bare name and a sentence that is hardly understood.
+        """
         if self.image is not None or self.understanding is None:
             return "find_image" if self.text else "find_similar"
-        return self.understanding.intent
+        bare = self.understanding.confidence < MIN_CONFIDENCE or self.subject == self.text
+        return "find_image" if bare else self.understanding.intent
 
     @property
     def depth(self) -> int:

@@ -88,7 +88,7 @@ def run_train_joint(params: Params, root: Path) -> None:
     torch.manual_seed(stage.seed)
     retriever = UnifiedRetriever(params.model)
     items = Items.read(root / TABLES)
-    proxy_loss = ProxyLoss(len(items.item_ids), params.model.dim, params.model.matryoshka_dims)
+    proxy_loss = ProxyLoss(len(items.item_ids), params.model.dim, params.model.matryoshka_dims, stage.min_temperature)
     _load_stages(root, retriever, proxy_loss)
     task = JointTask(stage, retriever, proxy_loss, _joint_data(params, root, items, retriever.tokenizer))
     rates = Rates(stage.learning_rate, stage.table_learning_rate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -21,6 +22,9 @@ class ProxyLoss(nn.Module):
         items: number of items.
         dim: width of the embeddings.
         matryoshka_dims: leading dimensions that must work on their own; the loss is the mean over them.
+        min_temperature: the learned temperature stays above it. A low one is content when an embedding is nearer to
+            its proxy than to the others; a high one asks that it lies on its proxy, so that texts and pictures of an
+            item, which never meet but there, lie on each other.
 
     Inputs:
         embeddings: `[batch, dim]`, unit length.
@@ -35,17 +39,18 @@ class ProxyLoss(nn.Module):
         0
     """
 
-    def __init__(self, items: int, dim: int, matryoshka_dims: Sequence[int]) -> None:
+    def __init__(self, items: int, dim: int, matryoshka_dims: Sequence[int], min_temperature: float = 0.01) -> None:
         super().__init__()
         if max(matryoshka_dims) > dim:
             raise ValueError(f"matryoshka_dims {list(matryoshka_dims)} must not exceed dim = {dim}")
         self.proxies = nn.Parameter(F.normalize(torch.randn(items, dim), dim=-1))
         self.log_inverse_temperature = nn.Parameter(torch.tensor(2.77))  # 1 / 0.0625
         self.matryoshka_dims = list(matryoshka_dims)
+        self.max_log_inverse_temperature = -math.log(min_temperature)
 
     def forward(self, embeddings: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Mean loss over the batch and the Matryoshka dimensions, a scalar."""
-        scale = self.log_inverse_temperature.clamp(max=4.6).exp()
+        scale = self.log_inverse_temperature.clamp(max=self.max_log_inverse_temperature).exp()
         losses = []
         for dim in self.matryoshka_dims:
             left, right = F.normalize(embeddings[:, :dim], dim=-1), F.normalize(self.proxies[:, :dim], dim=-1)

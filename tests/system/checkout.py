@@ -1,4 +1,4 @@
-"""A project folder of its own, with profile `ci`, run through the real pipeline once a test session."""
+"""A project folder of its own with profile `ci`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 
 ROOT = Path(__file__).parents[2]
 
@@ -54,14 +52,3 @@ def commit(project: Project) -> None:
     """Commit everything that is not ignored."""
     project.run("git", "add", "-A")
     project.run("git", "commit", "-q", "-m", "state")
-
-
-@pytest.fixture(scope="session")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The pipeline, run from nothing with profile `ci`."""
-    made = checkout(tmp_path_factory.mktemp("project"))
-    started = time.perf_counter()
-    made.run("dvc", "repro")
-    seconds = time.perf_counter() - started
-    commit(made)
-    return Project(made.root, seconds)
