@@ -42,9 +42,9 @@ test-slow: setup ## run the long tests too: a hundred kills
 	python -m pytest -m "slow or not slow"
 
 lint: setup ## ruff and mypy
-	ruff check unimr flows tests
-	ruff format --check unimr flows tests
-	mypy unimr flows
+	ruff check unimr tests
+	ruff format --check unimr tests
+	mypy unimr
 
 clean: ## remove what the pipeline made; the DVC cache and the environment stay
 	rm -rf .work models published data/raw data/prepared data/validated data/embeddings reports results.png

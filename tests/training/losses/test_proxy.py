@@ -66,7 +66,7 @@ def test_descent_finds_the_items():
 
 
 def test_the_temperature_is_bounded():
-    loss = loss_with(torch.eye(2), [2], math.exp(4.6))
+    loss = loss_with(torch.eye(2), [2], 100.0)  # the inverse of the default min_temperature
     before = loss(torch.tensor([[0.6, 0.8]]), torch.eye(2)[:1]).item()
     with torch.no_grad():
         loss.log_inverse_temperature.fill_(50.0)
@@ -76,3 +76,12 @@ def test_the_temperature_is_bounded():
 def test_leading_dimensions_beyond_the_width_are_refused():
     with pytest.raises(ValueError, match=r"matryoshka_dims \[4, 16\] must not exceed dim = 8"):
         ProxyLoss(3, 8, [4, 16])
+
+
+def test_a_floor_under_the_temperature_asks_for_more_than_being_nearest():
+    loss = ProxyLoss(2, 2, [2], min_temperature=0.5)
+    with torch.no_grad():
+        loss.proxies.copy_(torch.eye(2))
+        loss.log_inverse_temperature.fill_(50.0)
+    value = loss(torch.tensor([[0.8, 0.6]]), torch.eye(2)[:1]).item()
+    assert value == pytest.approx(math.log(1 + math.exp(2 * (0.6 - 0.8))))
