@@ -22,6 +22,7 @@ PositiveInt = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0, lt=10)]
 Weight = Annotated[float, Field(ge=0)]
+Temperature = Annotated[float, Field(gt=0, le=1)]
 
 
 class Section(BaseModel):
@@ -124,16 +125,20 @@ class TrainImageParams(TrainParams):
     """Stage `train_image`: warms the image encoder up."""
 
     contrast_weight: Weight
+    min_temperature: Temperature
 
 
 class TrainTextParams(TrainParams):
     """Stage `train_text`: the text encoder; the n-gram table has a learning rate of its own."""
 
     table_learning_rate: Rate
+    min_temperature: Temperature
 
 
 class TrainNluParams(TrainParams):
-    """Stage `train_nlu`: intent and slots on the frozen encoder."""
+    """Stage `train_nlu`: intent and slots; the n-gram table of the text encoder is tuned at a rate of its own."""
+
+    table_learning_rate: Rate
 
 
 class TrainJointParams(TrainParams):
@@ -144,7 +149,7 @@ class TrainJointParams(TrainParams):
     nlu_batch_size: PositiveInt
     image_weight: Weight
     nlu_weight: Weight
-    min_temperature: Annotated[float, Field(gt=0, le=1)]
+    min_temperature: Temperature
     regression_margin: Share
 
 

@@ -70,9 +70,6 @@ def test_a_text_without_slots_has_no_tags():
     [
         (("O", "O", "O"), []),
         (("I-subject", "I-subject", "O"), [("subject", "red cat")]),
-        (("B-subject", "I-style", "I-style"), [("subject", "red"), ("style", "cat here")]),
-        (("B-subject", "O", "I-subject"), [("subject", "red"), ("subject", "here")]),
-        (("I-style", "B-style", "I-style"), [("style", "red"), ("style", "cat here")]),
         (("O", "O", "B-subject"), [("subject", "here")]),
         (("B-skin_tone", "I-skin_tone", "I-skin_tone"), [("skin_tone", "red cat here")]),
     ],
@@ -87,6 +84,18 @@ def test_a_slot_has_its_place_and_mean_probability():
     (slot,) = decode_slots(text, segment(text), rows)
     assert (slot.start, slot.end, slot.text) == (2, 9, "red cat")
     assert slot.confidence == pytest.approx(0.7)
+
+
+def test_an_unsure_word_between_two_of_a_slot_does_not_cut_it():
+    rows = torch.cat([certain(["B-subject"]), certain(["O"], 0.5), certain(["I-subject"])])
+    rows[1, TAGS.index("I-subject")] = 0.4
+    assert [slot.text for slot in decode_slots("red cat here", segment("red cat here"), rows)] == ["red cat here"]
+
+
+def test_a_slot_never_begins_in_its_middle():
+    rows = torch.cat([certain(["O"]), certain(["I-style"], 0.6)])
+    rows[1, TAGS.index("B-style")], rows[1, TAGS.index("B-subject")] = 0.2, 0.1
+    assert [(slot.label, slot.text) for slot in decode_slots("red cat", segment("red cat"), rows)] == [("style", "cat")]
 
 
 def test_padding_rows_are_left_out():

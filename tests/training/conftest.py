@@ -11,7 +11,7 @@ from unimr.config import Params, load_params
 from unimr.data.tables import read_table
 from unimr.model.tokenizer import NgramTokenizer
 from unimr.training.corpus import TextCorpus
-from unimr.training.text_task import TextTask
+from unimr.training.text_task import PictureVectors, TextTask
 
 from .small_project import TRAINING, finish, write_project
 
@@ -57,6 +57,7 @@ def make_task(params, tables) -> Callable[..., TextTask]:
         text = params.model.text
         tokenizer = NgramTokenizer(text.buckets, text.ngram_max, text.max_words)
         torch.manual_seed(0)
-        return kind(params.model, params.train_text, TextCorpus(texts, utterances, item_ids, tokenizer))
+        vectors = PictureVectors(torch.eye(len(item_ids), params.model.dim), torch.arange(len(item_ids)))
+        return kind(params.model, params.train_text, TextCorpus(texts, utterances, item_ids, tokenizer), vectors)
 
     return make

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -16,6 +17,10 @@ INTENTS = ("find_image", "find_text", "filter_set", "find_similar", "out_of_scop
 SLOTS = ("subject", "skin_tone", "gender", "style", "category", "time", "count")
 TAGS = ("O", *(f"{prefix}-{slot}" for slot in SLOTS for prefix in ("B", "I")))
 """BIO tags of a word; `B-subject` begins a subject, `I-subject` continues it."""
+STARTS = np.array([tag[0] != "I" for tag in TAGS])
+"""Whether a text can begin with a tag."""
+FOLLOWS = np.array([[tag[0] != "I" or before[1:] == tag[1:] for tag in TAGS] for before in TAGS])
+"""Whether a tag can follow another `[tag before, tag]`: `I-` continues its own slot only."""
 SUBJECT_TAGS = [TAGS.index("B-subject"), TAGS.index("I-subject")]
 
 
@@ -74,19 +79,28 @@ class NluModule(nn.Module):
         nn.init.zeros_(self.intent_feature.weight)
         nn.init.eye_(self.content.weight)
 
-    def forward(self, text: TextStates) -> NluOutput:
-        """Understand a batch of encoded texts."""
+    def forward(self, text: TextStates, learn: bool = True) -> NluOutput:
+        """Understand a batch of encoded texts.
+
+        With `learn=False` losses on the features reach the encoder, but not what is understood: names and keywords
+        have no intent to learn, and most of the time of their gradient goes there.
+        """
+        with torch.set_grad_enabled(learn and torch.is_grad_enabled()):
+            intent_logits, tag_logits = self._understand(text)
+        subject = tag_logits.float().softmax(-1)[..., SUBJECT_TAGS].sum(-1)
+        content = attention_pool(text.states, subject.clamp_min(1e-3).log() + text.scores.float(), text.mask)
+        features = self.content(content) + self.intent_feature(intent_logits.float().softmax(-1).to(content.dtype))
+        return NluOutput(intent_logits, tag_logits, features)
+
+    def _understand(self, text: TextStates) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits of the intent `[batch, intents]` and of the tags `[batch, tokens, tags]`."""
         # Words as they are tell a phrasing apart; words in context, which are trained to find items, hide it.
         states = self.mix(torch.cat([text.words, text.states], dim=-1))
         for layer in self.layers:
             states = layer(states, text.mask)
         states = self.norm(states)
         pooled = attention_pool(states, self.intent_score(states).squeeze(-1), text.mask)
-        intent_logits, tag_logits = self.intent(pooled), self.tags(states)
-        subject = tag_logits.float().softmax(-1)[..., SUBJECT_TAGS].sum(-1)
-        content = attention_pool(text.states, subject.clamp_min(1e-3).log() + text.scores.float(), text.mask)
-        features = self.content(content) + self.intent_feature(intent_logits.float().softmax(-1).to(content.dtype))
-        return NluOutput(intent_logits, tag_logits, features)
+        return self.intent(pooled), self.tags(states)
 
 
 class FusionGate(nn.Module):
@@ -117,19 +131,40 @@ def tag_words(words: Sequence[Word], slots: Sequence[dict[str, object]]) -> list
 
 
 def decode_slots(text: str, words: Sequence[Word], probabilities: torch.Tensor) -> tuple[PredictedSlot, ...]:
-    """Spans from tag probabilities `[words, tags]`; an `I-` after anything but its own slot begins a new span."""
-    confidences, best = probabilities.max(-1)
+    """Spans of a text from its tag probabilities `[words, tags]`."""
     spans: list[tuple[str, int, int, list[float]]] = []
-    previous = "O"
-    for word, number, confidence in zip(words, best.tolist(), confidences.tolist(), strict=False):
-        tag = TAGS[number]
-        if tag[0] == "I" and spans and previous[2:] == tag[2:]:
+    for word, tag, confidence in zip(words, *best_tags(probabilities.numpy()[: len(words)]), strict=True):
+        if TAGS[tag][0] == "I":
             label, start, _, values = spans[-1]
             spans[-1] = (label, start, word.end, [*values, confidence])
-        elif tag != "O":
-            spans.append((tag[2:], word.start, word.end, [confidence]))
-        previous = tag
+        elif TAGS[tag] != "O":
+            spans.append((TAGS[tag][2:], word.start, word.end, [confidence]))
     return tuple(
         PredictedSlot(start, end, label, text[start:end], sum(values) / len(values))
         for label, start, end, values in spans
     )
+
+
+def best_tags(probabilities: np.ndarray) -> tuple[list[int], list[float]]:
+    """The most probable sequence of tags in which every `I-` continues its own slot, and the probability of each.
+
+    Viterbi over the words, with transitions that are allowed or not. Word by word, one uncertain word in the middle
+    would cut a span in two, or begin it with its second word.
+
+    Args:
+        probabilities: of the tags of each word `[words, tags]`.
+    """
+    if not len(probabilities):
+        return [], []
+    scores = np.log(probabilities + 1e-9)
+    total = np.where(STARTS, scores[0], -np.inf)
+    back = []
+    for score in scores[1:]:
+        reached = total[:, None] + np.where(FOLLOWS, 0.0, -np.inf)  # [tag before, tag]
+        back.append(reached.argmax(0))
+        total = reached.max(0) + score
+    tags = [int(total.argmax())]
+    for best in reversed(back):
+        tags.append(int(best[tags[-1]]))
+    tags.reverse()
+    return tags, probabilities[np.arange(len(tags)), tags].tolist()

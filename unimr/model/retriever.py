@@ -57,18 +57,19 @@ class UnifiedRetriever(nn.Module):
 
     # -- forward passes, on tensors ------------------------------------------------------------------------------
 
-    def embed_words(self, batch: WordBatch) -> tuple[torch.Tensor, NluOutput]:
+    def embed_words(self, batch: WordBatch, learn_nlu: bool = True) -> tuple[torch.Tensor, NluOutput]:
         """Embeddings of texts `[batch, dim]` of unit length, and what the NLU module says of them."""
         text: TextStates = self.text_encoder(batch)
-        nlu: NluOutput = self.nlu(text)
+        nlu: NluOutput = self.nlu(text, learn_nlu)
         pooled = self.fusion(text.pooled, nlu.features) if self.params.nlu.fusion else text.pooled
-        return self._project(pooled), nlu
+        return self.project(pooled), nlu
 
     def embed_words_alone(self, batch: WordBatch) -> torch.Tensor:
         """Embeddings of texts without the NLU module: stage 1, and models without fusion."""
-        return self._project(self.text_encoder(batch).pooled)
+        return self.project(self.text_encoder(batch).pooled)
 
-    def _project(self, pooled: torch.Tensor) -> torch.Tensor:
+    def project(self, pooled: torch.Tensor) -> torch.Tensor:
+        """Pooled texts into the shared space `[batch, dim]` → `[batch, dim]`, unit length."""
         return F.normalize(self.text_projection(pooled).float(), dim=-1)
 
     def embed_pixels(self, pixels: torch.Tensor) -> torch.Tensor:

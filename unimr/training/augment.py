@@ -65,12 +65,24 @@ def warp(rgba: torch.Tensor) -> torch.Tensor:
 
 def outline(pixels: torch.Tensor) -> torch.Tensor:
     """Darken along colour edges, with a random width and strength, as styles with drawn lines do."""
-    width = 3 if torch.rand(()) < 0.6 else 5
-    brightest = F.max_pool2d(pixels, width, stride=1, padding=width // 2)
-    darkest = -F.max_pool2d(-pixels, width, stride=1, padding=width // 2)
-    edge = ((brightest - darkest).amax(dim=1, keepdim=True) * 3 - 0.5).clamp(0, 1)
+    radius = 1 if torch.rand(()) < 0.6 else 2
+    brightest, minus_darkest = _maximum_around(torch.cat([pixels, -pixels], dim=1), radius).chunk(2, dim=1)
+    edge = ((brightest + minus_darkest).amax(dim=1, keepdim=True) * 3 - 0.5).clamp(0, 1)
     strength = 0.5 + 0.5 * torch.rand(len(pixels), 1, 1, 1, device=pixels.device)
     return pixels * (1 - edge * strength)
+
+
+def _maximum_around(pixels: torch.Tensor, radius: int) -> torch.Tensor:
+    """Largest value within `radius` pixels, along rows and columns: on a CPU in half the time of a max pooling."""
+    for dim in (2, 3):
+        side = pixels.shape[dim]
+        largest = pixels.clone()
+        for shift in range(1, radius + 1):
+            here, there = largest.narrow(dim, 0, side - shift), largest.narrow(dim, shift, side - shift)
+            torch.maximum(here, pixels.narrow(dim, shift, side - shift), out=here)
+            torch.maximum(there, pixels.narrow(dim, 0, side - shift), out=there)
+        pixels = largest
+    return pixels
 
 
 def flatten_shading(pixels: torch.Tensor) -> torch.Tensor:

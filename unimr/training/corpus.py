@@ -44,7 +44,8 @@ class Items:
 class TextCorpus:
     """Distinct train texts of items, grouped by role.
 
-    A text that several items share is one entry with several positives.
+    A text that several items share is one entry with several positives. Where the same text is also the name or
+    keyword of further items, in another role or language, these are left out of its negatives.
     """
 
     def __init__(
@@ -66,6 +67,12 @@ class TextCorpus:
         self.texts = [text for _, _, text in positives]
         self.words = [tokenizer.words(text) for text in self.texts]
         self.positives = [np.unique(found) for found in positives.values()]
+        everywhere: dict[str, set[int]] = defaultdict(set)
+        for (_, _, text), found in positives.items():
+            everywhere[text].update(found)
+        self.excluded = [
+            np.array(sorted(everywhere[text] - set(found)), dtype=np.int64) for (_, _, text), found in positives.items()
+        ]
         roles = np.array([role for role, _, _ in positives])
         self._of_role = {role: np.flatnonzero(roles == role) for role in ROLE_SHARES if (roles == role).any()}
 
@@ -85,14 +92,12 @@ class TextCorpus:
         return kept if len(kept) else words[:1]
 
     def targets(self, numbers: np.ndarray) -> torch.Tensor:
-        """Share of each item in each text `[batch, items]`; rows sum to 1."""
-        found = [self.positives[number] for number in numbers]
-        counts = [len(items) for items in found]
-        rows, items = np.repeat(np.arange(len(numbers)), counts), np.concatenate(found)
-        targets = torch.zeros(len(numbers), len(self.item_ids))
-        shares = torch.from_numpy(np.repeat(1 / np.array(counts, dtype=np.float32), counts))
-        targets[torch.from_numpy(rows), torch.from_numpy(items)] = shares
-        return targets
+        """Share of each item in each text, -1 where it is no negative either `[batch, items]`."""
+        targets = np.zeros((len(numbers), len(self.item_ids)), dtype=np.float32)
+        for row, number in enumerate(numbers):
+            targets[row, self.excluded[number]] = -1
+            targets[row, self.positives[number]] = 1 / len(self.positives[number])
+        return torch.from_numpy(targets)
 
 
 def _rows(texts: pd.DataFrame, utterances: pd.DataFrame) -> list[tuple[str, str, str, str]]:

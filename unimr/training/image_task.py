@@ -35,7 +35,7 @@ class ImageTask:
     def __init__(self, model: ModelParams, params: TrainImageParams, pictures: Pictures) -> None:
         self.params, self.pictures = params, pictures
         self.encoder = ConvNet(model.image, model.dim).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.proxy_loss = ProxyLoss(len(pictures.item_ids), model.dim, model.matryoshka_dims)
+        self.proxy_loss = ProxyLoss(len(pictures.item_ids), model.dim, model.matryoshka_dims, params.min_temperature)
         self.contrast = InfoNCELoss()
         self.module = nn.ModuleDict(
             {"image_encoder": self.encoder, "proxy_loss": self.proxy_loss, "contrast": self.contrast}

@@ -20,7 +20,7 @@ from unimr.training.corpus import TextCorpus
 from unimr.training.image_task import ImageBatch, draw_pictures, picture_losses
 from unimr.training.losses.info_nce import InfoNCELoss
 from unimr.training.losses.proxy import ProxyLoss
-from unimr.training.nlu_task import NluBatch, UtteranceSet, nlu_losses
+from unimr.training.nlu_task import NluBatch, UtteranceSet, asked_loss, nlu_losses
 from unimr.training.pictures import Pictures
 from unimr.training.text_task import TextBatch, draw_texts, text_loss
 
@@ -130,7 +130,7 @@ class JointTask:
         return loss, report | {"asked": float(asked.detach())} | picture_report | nlu_report, samples
 
     def _embed(self, words: WordBatch) -> torch.Tensor:
-        return self.retriever.embed_words(words)[0]
+        return self.retriever.embed_words(words, learn_nlu=False)[0]
 
     def _utterance_losses(self, batch: NluBatch) -> tuple[torch.Tensor, torch.Tensor, dict[str, float]]:
         """Utterances teach understanding, and those that ask for an item its proxy, from one forward pass."""
@@ -138,11 +138,7 @@ class JointTask:
         found = [self.retriever.embed_words(part.to(device)) for part in batch.parts]
         vectors = torch.cat([part for part, _ in found])
         nlu, report = nlu_losses([output for _, output in found], batch)
-        items = batch.items.to(vectors.device)
-        wanted = items >= 0
-        targets = F.one_hot(items[wanted], len(self.proxy_loss.proxies)).float()
-        asked = self.proxy_loss(vectors[wanted], targets) if wanted.any() else vectors.sum() * 0
-        return asked, nlu, report
+        return asked_loss(vectors, batch.items, self.proxy_loss), nlu, report
 
     def _composed_loss(self, batch: ComposedBatch) -> torch.Tensor:
         device = self.proxy_loss.proxies.device

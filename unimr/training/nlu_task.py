@@ -1,4 +1,4 @@
-"""Task of stage `train_nlu`: intent and slots on the frozen text encoder."""
+"""Task of stage `train_nlu`: intent and slots, and the item that each utterance asks for."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from unimr.config import ModelParams, TrainNluParams
+from unimr.config import TrainNluParams
 from unimr.data.text import segment
-from unimr.model.nlu import INTENTS, NluModule, NluOutput, tag_words
-from unimr.model.text_encoder import NgramTextEncoder
+from unimr.model.nlu import INTENTS, NluOutput, tag_words
+from unimr.model.retriever import UnifiedRetriever
 from unimr.model.tokenizer import NgramTokenizer, WordBatch, by_length
+from unimr.training.losses.proxy import ProxyLoss
 
 PARTS = 4
 """A batch is sorted by length and encoded in so many parts: less padding."""
@@ -92,30 +93,46 @@ def nlu_losses(outputs: Sequence[NluOutput], batch: NluBatch) -> tuple[torch.Ten
     return intent + TAG_WEIGHT * tag, {"intent": float(intent.detach()), "slots": float(tag.detach())}
 
 
+def asked_loss(vectors: torch.Tensor, items: torch.Tensor, proxy_loss: ProxyLoss) -> torch.Tensor:
+    """Proxy loss of the utterances `[batch, dim]` that ask for an item; `items [batch]` is -1 where none is asked."""
+    items = items.to(vectors.device)
+    wanted = items >= 0
+    if not wanted.any():
+        return vectors.sum() * 0
+    loss: torch.Tensor = proxy_loss(vectors[wanted], F.one_hot(items[wanted], len(proxy_loss.proxies)).float())
+    return loss
+
+
 class NluTask:
-    """Trains the NLU module alone; the encoder's states are inputs."""
+    """Trains the NLU module and fine-tunes the text encoder under it.
+
+    A frozen encoder hides what a phrasing is made of: trained to find items, it gives "not" and "like" little room.
+    What keeps it in the space of stage 1 is that the utterances also have to find their items, with projection and
+    proxies locked.
+    """
 
     def __init__(
-        self, model: ModelParams, params: TrainNluParams, encoder: NgramTextEncoder, utterances: UtteranceSet
+        self, params: TrainNluParams, model: UnifiedRetriever, proxy_loss: ProxyLoss, utterances: UtteranceSet
     ) -> None:
-        self.params, self.utterances = params, utterances
-        self.encoder = encoder.eval().requires_grad_(False)
-        self.nlu = NluModule(model.nlu, model.dim)
-        self.module = nn.ModuleDict({"nlu": self.nlu})
+        self.params, self.utterances, self.model = params, utterances, model
+        self.proxy_loss = proxy_loss.requires_grad_(False)
+        model.text_projection.requires_grad_(False)
+        self.module = nn.ModuleDict({"nlu": model.nlu, "text_encoder": model.text_encoder})
 
     def table(self) -> list[nn.Parameter]:
-        """No sparse parameters."""
-        return []
+        """The n-gram table."""
+        return [self.model.text_encoder.ngram_table]
 
     def batch(self, rng: np.random.Generator) -> NluBatch:
         """Random utterances."""
         return self.utterances.batch(self.params.batch_size, rng)
 
     def __call__(self, batch: NluBatch) -> tuple[torch.Tensor, dict[str, float], int]:
-        """Intent and slot losses."""
-        device = self.nlu.tags.weight.device
-        self.encoder.to(device)
-        with torch.no_grad():
-            states = [self.encoder(part.to(device)) for part in batch.parts]
-        loss, report = nlu_losses([self.nlu(part) for part in states], batch)
-        return loss, report, len(batch.texts)
+        """Intent and slot losses, and that of the items asked for."""
+        device = self.model.device
+        self.model.text_projection.to(device)
+        self.proxy_loss.to(device)
+        texts = [self.model.text_encoder(part.to(device)) for part in batch.parts]
+        loss, report = nlu_losses([self.model.nlu(text) for text in texts], batch)
+        asked = asked_loss(torch.cat([self.model.project(text.pooled) for text in texts]), batch.items, self.proxy_loss)
+        return loss + asked, report | {"asked": float(asked.detach())}, len(batch.texts)

@@ -52,6 +52,10 @@ class Pictures:
         second = (first + rng.integers(1, np.maximum(counts, 2))) % counts
         return starts + first, starts + second
 
+    def items(self) -> np.ndarray:
+        """Item number of every picture `[pictures]`."""
+        return np.repeat(np.arange(len(self.item_ids)), np.diff(self._starts))
+
     def pixels(self, numbers: np.ndarray) -> torch.Tensor:
         """Pictures by number `[batch, 4, side, side]`, 0-1."""
         return self.rgba[torch.from_numpy(numbers)].float() / 255

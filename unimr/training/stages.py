@@ -15,9 +15,9 @@ from torch import nn
 from unimr.config import Params, TrainParams
 from unimr.data.tables import read_table
 from unimr.files import sha256_of, write_json
+from unimr.model.image_encoder import ConvNet
 from unimr.model.manifest import MANIFEST
 from unimr.model.retriever import UnifiedRetriever
-from unimr.model.text_encoder import NgramTextEncoder
 from unimr.model.tokenizer import NgramTokenizer
 from unimr.training.corpus import Items, TextCorpus
 from unimr.training.gate import check_retained, measure_nlu, measure_text
@@ -28,7 +28,7 @@ from unimr.training.losses.proxy import ProxyLoss
 from unimr.training.nlu_task import NluTask, UtteranceSet
 from unimr.training.parts import load_parts, save_parts
 from unimr.training.pictures import Pictures
-from unimr.training.text_task import TextTask
+from unimr.training.text_task import TextTask, embed_pictures
 
 log = logging.getLogger(__name__)
 
@@ -54,28 +54,35 @@ def run_train_text(params: Params, root: Path) -> None:
     items = Items.read(root / TABLES)
     corpus = TextCorpus(texts, utterances, items.item_ids, _tokenizer(params), items.variants)
     torch.manual_seed(stage.seed)
-    task = TextTask(params.model, stage, corpus)
+    image_encoder = ConvNet(params.model.image, params.model.dim).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    load_parts(root / MODELS / "train_image", {"image_encoder": image_encoder})
+    pictures = embed_pictures(image_encoder, Pictures.read(root / TABLES, params.model.image.image_size))
+    task = TextTask(params.model, stage, corpus, pictures)
     load_parts(root / MODELS / "train_image", {"proxy_loss": task.proxy_loss})
     rates = Rates(stage.learning_rate, stage.table_learning_rate)
     work = _train(task, params, "train_text", root, ["train_image"], rates)
     parts = {"text_encoder": task.encoder, "text_projection": task.projection, "proxy_loss": task.proxy_loss}
-    metrics = measure_text(_retriever(params, parts, fusion=False), root / TABLES)
+    metrics = measure_text(_text_model(params, parts), root / TABLES)
     _save(root, "train_text", parts, params, metrics, work)
 
 
 def run_train_nlu(params: Params, root: Path) -> None:
-    """Stage `train_nlu`: intent and slots on the frozen text encoder."""
+    """Stage `train_nlu`: intent and slots, on a text encoder that is tuned with them."""
     stage = params.train_nlu
-    encoder = NgramTextEncoder(params.model.text, params.model.dim)
-    load_parts(root / MODELS / "train_text", {"text_encoder": encoder})
-    utterances = UtteranceSet(
-        read_table(root / TABLES, "utterances"), Items.read(root / TABLES).item_ids, _tokenizer(params)
-    )
+    items, tokenizer = Items.read(root / TABLES), _tokenizer(params)
+    utterances = UtteranceSet(read_table(root / TABLES, "utterances"), items.item_ids, tokenizer)
     torch.manual_seed(stage.seed)
-    task = NluTask(params.model, stage, encoder, utterances)
-    work = _train(task, params, "train_nlu", root, ["train_text"], Rates(stage.learning_rate, 0.0))
-    metrics = measure_nlu(_retriever(params, {"text_encoder": encoder, "nlu": task.nlu}), root / TABLES)
-    _save(root, "train_nlu", {"nlu": task.nlu}, params, metrics, work)
+    retriever = UnifiedRetriever(params.model)
+    proxy_loss = _proxy_loss(params, items, params.train_text.min_temperature)
+    texts = {"text_encoder": retriever.text_encoder, "text_projection": retriever.text_projection}
+    load_parts(root / MODELS / "train_text", {**texts, "proxy_loss": proxy_loss})
+    task = NluTask(stage, retriever, proxy_loss, utterances)
+    work = _train(
+        task, params, "train_nlu", root, ["train_text"], Rates(stage.learning_rate, stage.table_learning_rate)
+    )
+    metrics = measure_nlu(retriever.eval(), root / TABLES)
+    parts = {"text_encoder": retriever.text_encoder, "nlu": retriever.nlu}
+    _save(root, "train_nlu", parts, params, metrics, work)
 
 
 def run_train_joint(params: Params, root: Path) -> None:
@@ -88,7 +95,7 @@ def run_train_joint(params: Params, root: Path) -> None:
     torch.manual_seed(stage.seed)
     retriever = UnifiedRetriever(params.model)
     items = Items.read(root / TABLES)
-    proxy_loss = ProxyLoss(len(items.item_ids), params.model.dim, params.model.matryoshka_dims, stage.min_temperature)
+    proxy_loss = _proxy_loss(params, items, stage.min_temperature)
     _load_stages(root, retriever, proxy_loss)
     task = JointTask(stage, retriever, proxy_loss, _joint_data(params, root, items, retriever.tokenizer))
     rates = Rates(stage.learning_rate, stage.table_learning_rate)
@@ -102,9 +109,13 @@ def run_train_joint(params: Params, root: Path) -> None:
 
 def _load_stages(root: Path, retriever: UnifiedRetriever, proxy_loss: ProxyLoss) -> None:
     load_parts(root / MODELS / "train_image", {"image_encoder": retriever.image_encoder})
-    texts = {"text_encoder": retriever.text_encoder, "text_projection": retriever.text_projection}
-    load_parts(root / MODELS / "train_text", {**texts, "proxy_loss": proxy_loss})
-    load_parts(root / MODELS / "train_nlu", {"nlu": retriever.nlu})
+    texts = {"text_projection": retriever.text_projection, "proxy_loss": proxy_loss}
+    load_parts(root / MODELS / "train_text", texts)
+    load_parts(root / MODELS / "train_nlu", {"text_encoder": retriever.text_encoder, "nlu": retriever.nlu})
+
+
+def _proxy_loss(params: Params, items: Items, min_temperature: float) -> ProxyLoss:
+    return ProxyLoss(len(items.item_ids), params.model.dim, params.model.matryoshka_dims, min_temperature)
 
 
 def _joint_data(params: Params, root: Path, items: Items, tokenizer: NgramTokenizer) -> JointData:
@@ -124,14 +135,13 @@ def _tokenizer(params: Params) -> NgramTokenizer:
     return NgramTokenizer(text.buckets, text.ngram_max, text.max_words)
 
 
-def _retriever(params: Params, parts: dict[str, nn.Module], fusion: bool = True) -> UnifiedRetriever:
-    """A retriever around modules that are already trained, to measure them."""
-    nlu = params.model.nlu.model_copy(update={"fusion": fusion})
+def _text_model(params: Params, parts: dict[str, nn.Module]) -> UnifiedRetriever:
+    """A model around the parts of stage 1, which know no NLU module yet, to measure them."""
+    nlu = params.model.nlu.model_copy(update={"fusion": False})
     with torch.device("meta"):
         retriever = UnifiedRetriever(params.model.model_copy(update={"nlu": nlu}))
-    for name, module in parts.items():
-        if name != "proxy_loss":
-            setattr(retriever, name, module)
+    for name in ("text_encoder", "text_projection"):
+        setattr(retriever, name, parts[name])
     return retriever.eval()
 
 

@@ -85,3 +85,10 @@ def test_a_floor_under_the_temperature_asks_for_more_than_being_nearest():
         loss.log_inverse_temperature.fill_(50.0)
     value = loss(torch.tensor([[0.8, 0.6]]), torch.eye(2)[:1]).item()
     assert value == pytest.approx(math.log(1 + math.exp(2 * (0.6 - 0.8))))
+
+
+def test_an_excluded_item_neither_attracts_nor_repels():
+    loss, vectors = ProxyLoss(3, 4, [4]), torch.nn.functional.normalize(torch.randn(1, 4), dim=-1)
+    loss(vectors, torch.tensor([[1.0, 0.0, -1.0]])).backward()
+    gradients = loss.proxies.grad.abs().sum(1)
+    assert gradients[0] > 0 and gradients[1] > 0 and gradients[2] == 0

@@ -28,7 +28,8 @@ class ProxyLoss(nn.Module):
 
     Inputs:
         embeddings: `[batch, dim]`, unit length.
-        targets: share of each item in each embedding `[batch, items]`, rows sum to 1.
+        targets: share of each item in each embedding `[batch, items]`, the shares of a row sum to 1; -1 where the
+            item is neither a positive nor a negative of the embedding.
 
     Relation to the other losses: `InfoNCELoss` contrasts the members of a batch with each other and needs no list of
     items; it is for catalogues too large to count.
@@ -51,9 +52,11 @@ class ProxyLoss(nn.Module):
     def forward(self, embeddings: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Mean loss over the batch and the Matryoshka dimensions, a scalar."""
         scale = self.log_inverse_temperature.clamp(max=self.max_log_inverse_temperature).exp()
+        shares, excluded = targets.clamp_min(0), targets < 0
         losses = []
         for dim in self.matryoshka_dims:
             left, right = F.normalize(embeddings[:, :dim], dim=-1), F.normalize(self.proxies[:, :dim], dim=-1)
             logits = (left @ right.T).float() * scale  # [batch, items]
-            losses.append(-(targets * logits.log_softmax(-1)).sum(-1).mean())
+            logits = logits.masked_fill(excluded, -1e4)
+            losses.append(-(shares * logits.log_softmax(-1)).sum(-1).mean())
         return torch.stack(losses).mean()
