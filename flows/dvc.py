@@ -7,15 +7,16 @@ is asked to end, or when the flow that started it dies in any way, everything it
 
 from __future__ import annotations
 
-import ctypes
+import fcntl
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -24,15 +25,18 @@ from typing import Literal
 import yaml
 
 from unimr.errors import UnimrError
+from unimr.processes import adopt_orphans, die_with_parent
 
 GRACE_SECONDS = 8
 """From being asked to end to being killed."""
 RETRY_SECONDS = 2.0
-"""Between attempts while another DVC process works on the same files."""
-REMEMBERED_LINES = 40
+"""Between attempts while another process works on the same files."""
+LOCK = Path(".work/pipeline.lock")
 
-PR_SET_PDEATHSIG = 1
-PR_SET_CHILD_SUBREAPER = 36
+BUSY = re.compile(r"is busy, it is being blocked by:$|^ +\(PID (\d+)\): (.*)|^If there are no processes with such PIDs")
+"""How DVC says that another DVC process works on the files of a stage, line by line."""
+
+OnLine = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,45 @@ def stages(root: Path = Path()) -> list[str]:
     return list(yaml.safe_load(path.read_text(encoding="utf-8"))["stages"])
 
 
-def run_stage(stage: str, on_line: Callable[[str], None], force: bool = False, root: Path = Path()) -> StageRun:
+@contextmanager
+def only_writer(name: str, on_line: OnLine, root: Path = Path()) -> Iterator[None]:
+    """Hold the right to change what the pipeline makes: one flow run at a time; others wait and say for whom.
+
+    Args:
+        name: of this flow run, told to those that wait.
+        on_line: is told once for whom this one waits.
+        root: the project folder.
+    """
+    path = root / LOCK
+    path.parent.mkdir(exist_ok=True)
+    with path.open("a+", encoding="utf-8") as lock:
+        _wait_for(lock.fileno(), path, on_line)
+        lock.truncate(0)
+        lock.write(json.dumps({"process": os.getpid(), "run": name}))
+        lock.flush()
+        try:
+            yield
+        finally:
+            lock.truncate(0)
+
+
+def _wait_for(lock: int, path: Path, on_line: OnLine) -> None:
+    told = None
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = path.read_text(encoding="utf-8")
+            if holder and holder != told:
+                known = json.loads(holder)
+                on_line(f"Waiting for the run {known['run']!r} (process {known['process']}) to end")
+                told = holder
+            time.sleep(RETRY_SECONDS)
+        else:
+            return
+
+
+def run_stage(stage: str, on_line: OnLine, force: bool = False, root: Path = Path()) -> StageRun:
     """Bring one stage up to date; `on_line` is given each line of output as it comes.
 
     While another DVC process works on the files of the stage, it waits and says for whom.
@@ -69,21 +111,23 @@ def run_stage(stage: str, on_line: Callable[[str], None], force: bool = False, r
     Raises:
         UnimrError: the stage failed; the message is the one the stage ended with.
     """
-    started = time.monotonic()
-    command = ["--wait-for-lock", "repro", "--single-item", *(["--force"] if force else []), stage]
+    started, told = time.monotonic(), ""
+    arguments = ["--wait-for-lock", "repro", "--single-item", *(["--force"] if force else []), stage]
     while True:
-        status, lines = _run_dvc(command, on_line, root)
+        status, lines = _run_dvc(arguments, lambda line: None if BUSY.search(line) else on_line(line), root)
         if status == 0:
             return StageRun(stage, _outcome(lines), time.monotonic() - started)
         holders = _holders(lines)
         if not holders:
             raise UnimrError(f"Stage {stage} failed: {_reason(lines)}")
-        on_line(f"{stage} waits: its files are in use by {holders}")
+        if holders != told:
+            on_line(f"Waiting: files of the stage {stage} are in use by {holders}")
+            told = holders
         time.sleep(RETRY_SECONDS)
 
 
-def _run_dvc(arguments: list[str], on_line: Callable[[str], None], root: Path) -> tuple[int, list[str]]:
-    """Run DVC to its end and give its exit status and last lines; nothing of it is left when this is left."""
+def _run_dvc(arguments: list[str], on_line: OnLine, root: Path) -> tuple[int, list[str]]:
+    """Run DVC to its end and give its exit status and lines; nothing of it is left when this is left."""
     # -P: else this folder, which holds a `dvc.py`, would stand before the installed DVC on Python's path.
     program = [sys.executable, "-P", str(Path(__file__).absolute()), str(os.getpid()), *arguments]
     environment = os.environ | {
@@ -94,14 +138,13 @@ def _run_dvc(arguments: list[str], on_line: Callable[[str], None], root: Path) -
         program, cwd=root, env=environment, text=True, errors="replace", start_new_session=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
-    last: deque[str] = deque(maxlen=REMEMBERED_LINES)
+    lines = []
     try:
         for line in process.stdout or ():
-            text = line.rstrip()
-            last.append(text)
-            if text:
-                on_line(text)
-        return process.wait(), list(last)
+            lines.append(line.rstrip())
+            if lines[-1]:
+                on_line(lines[-1])
+        return process.wait(), lines
     finally:
         _end(process)
 
@@ -126,11 +169,8 @@ def _outcome(lines: list[str]) -> Literal["ran", "restored", "unchanged"]:
 
 def _holders(lines: list[str]) -> str:
     """The processes that DVC says it is blocked by; empty if it is not."""
-    text = "\n".join(lines)
-    if "is busy, it is being blocked by" not in text:
-        return ""
-    found = re.findall(r"\(PID (\d+)\): (.*)", text)
-    return ", ".join(f"process {number} ({Path(command).name})" for number, command in dict(found).items())
+    found = [match for line in lines if (match := BUSY.search(line)) and match[1]]
+    return ", ".join(sorted({f"process {match[1]} ({match[2]})" for match in found}))
 
 
 def _reason(lines: list[str]) -> str:
@@ -146,15 +186,14 @@ def _reason(lines: list[str]) -> str:
 def _main() -> None:
     """Be DVC, for the flow with the process number given as the first argument."""
     signal.signal(signal.SIGTERM, _end_all)
-    if sys.platform == "linux":
-        prctl = ctypes.CDLL(None).prctl
-        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        prctl(PR_SET_CHILD_SUBREAPER, 1)  # a process whose shell died becomes a child of this one: it is waited for
+    die_with_parent()
+    adopt_orphans()  # a stage whose shell died becomes a child of this process: it is waited for
     if os.getppid() != int(sys.argv[1]):  # the flow died before this process could ask to be told
         sys.exit(128 + signal.SIGTERM)
     from dvc.cli import main
 
-    sys.exit(main(sys.argv[2:]))
+    sys.argv = ["dvc", *sys.argv[2:]]  # DVC tells others by these words who holds a lock
+    sys.exit(main(sys.argv[1:]))
 
 
 def _end_all(_number: int, _frame: FrameType | None) -> None:
