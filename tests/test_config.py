@@ -140,3 +140,12 @@ def test_what_is_no_yaml_of_sections_is_named(root, text, said):
 def test_params_cannot_be_changed_after_loading(root):
     with pytest.raises(ValueError, match="frozen"):
         load_params(root).train_text.steps = 3
+
+
+@pytest.mark.parametrize("kind", ["docker", "kubernetes"])
+def test_a_pool_of_containers_needs_an_image(root, kind):
+    change(root, "deploy", work_pool_type=kind)
+    with pytest.raises(UnimrError, match=rf"deploy: .*image is missing; a work pool of type {kind} needs it"):
+        load_params(root)
+    change(root, "deploy", job_variables={"image": "unimr:1"})
+    assert load_params(root).deploy.job_variables == {"image": "unimr:1"}

@@ -10,10 +10,10 @@ import difflib
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from unimr.errors import UnimrError
 from unimr.files import write_text
@@ -171,8 +171,29 @@ class IndexParams(Section):
     keep_versions: PositiveInt
 
 
+class MonitorParams(Section):
+    """What `unimr monitor` asks of the published index."""
+
+    max_age_days: Annotated[float, Field(gt=0)]
+    min_canary_recall_at_10: Share
+
+
+class DeployParams(Section):
+    """The work pool that the flows run in; `job_variables` are those of its type."""
+
+    work_pool: Annotated[str, Field(min_length=1)]
+    work_pool_type: Literal["process", "docker", "kubernetes"]
+    job_variables: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _has_an_image(self) -> Self:
+        if self.work_pool_type != "process" and "image" not in self.job_variables:
+            raise ValueError(f"job_variables.image is missing; a work pool of type {self.work_pool_type} needs it")
+        return self
+
+
 class Params(Section):
-    """All of `params.yaml`, a section a stage."""
+    """All of `params.yaml`: a section a stage, and those of the factory around them."""
 
     profile: str
     fetch: FetchParams
@@ -186,6 +207,8 @@ class Params(Section):
     evaluate: EvaluateParams
     embed: EmbedParams
     index: IndexParams
+    monitor: MonitorParams
+    deploy: DeployParams
 
 
 def load_params(root: Path = Path()) -> Params:
