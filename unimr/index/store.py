@@ -217,6 +217,16 @@ class Store:
             vectors |= {row[spec.key]: np.asarray(row["vector"], np.float32) for row in rows}
         return vectors
 
+    def fetch_all(self, name: str, spec: CollectionSpec) -> dict[str, np.ndarray]:
+        """Vectors of all rows by key."""
+        vectors: dict[str, np.ndarray] = {}
+        with self._explained("read", name):
+            rows = self._client.query_iterator(name, batch_size=ROWS_AT_A_TIME, output_fields=["vector"])
+            while batch := rows.next():
+                vectors |= {row[spec.key]: np.asarray(row["vector"], np.float32) for row in batch}
+            rows.close()
+        return vectors
+
     def point_alias(self, alias: str, name: str) -> None:
         """Let an alias name this collection from now on, in one step."""
         with self._explained("point an alias at", name):
