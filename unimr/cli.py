@@ -111,6 +111,17 @@ def results() -> None:
 
 
 @app.command()
+def publish(
+    version: Annotated[str, typer.Argument(help="A version in published/versions, as metrics/index.json names it.")],
+) -> None:
+    """Make an index version live that was kept back or withdrawn, whatever its figures."""
+    from unimr.index.publish import promote
+
+    done = promote(ROOT, version)
+    typer.echo(f"Version {done.after} is live; before it was {done.before}.")
+
+
+@app.command()
 def rollback() -> None:
     """Make the index version before the published one live again."""
     from unimr.index.publish import rollback as roll_back

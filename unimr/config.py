@@ -161,6 +161,28 @@ class EmbedParams(Section):
     batch_size: PositiveInt
 
 
+class GateTolerance(Section):
+    """How far each measure of the headline may lie below that of the published model."""
+
+    name_to_name_mrr: Share
+    keyword_to_item_mrr: Share
+    intent_to_item_mrr: Share
+    intent_distractor_to_item_mrr: Share
+    name_to_image_trained_recall_at_10: Share
+    name_to_image_unseen_style_recall_at_10: Share
+    nlu_intent_accuracy: Share
+    nlu_slot_f1: Share
+    composed_to_image_recall_at_10: Share
+    untrained_name_to_name_mrr: Share
+
+
+class GateParams(Section):
+    """When a version may be published; the limit is in queries a language and task, where models are measured anew."""
+
+    limit_per_language: PositiveInt
+    tolerance: GateTolerance
+
+
 class IndexParams(Section):
     """Stage `index`: where it lives and what it must reach before it is published."""
 
@@ -169,6 +191,7 @@ class IndexParams(Section):
     text_languages: list[str] = Field(min_length=1)
     min_recall_at_10: Share
     keep_versions: PositiveInt
+    gate: GateParams
 
 
 class MonitorParams(Section):
