@@ -131,6 +131,25 @@ def rollback() -> None:
 
 
 @app.command()
+def monitor() -> None:
+    """Check the live index: whether it is whole, fresh, and finds what it should. Exit status 1: act.
+
+    Writes reports/monitoring/health.json.
+    """
+    from unimr.config import load_params
+    from unimr.files import write_json
+    from unimr.monitoring.health import REPORT, check_health
+
+    health = check_health(load_params(ROOT).monitor, ROOT)
+    write_json(ROOT / REPORT, health.to_json())
+    typer.echo(health.sentence)
+    for finding in health.findings:
+        typer.echo(f"  {finding.check}: {finding.verdict}. {finding.text}")
+    if health.verdict != "healthy":
+        raise typer.Exit(1)
+
+
+@app.command()
 def profile(name: Annotated[str, typer.Argument(help="demo, ci or gpu: a file in profiles/.")]) -> None:
     """Choose the profile: sets the one key `profile` in params.yaml. Then run `dvc repro`."""
     from unimr.config import choose_profile

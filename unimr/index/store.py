@@ -99,12 +99,13 @@ class Store:
     def __init__(self, uri: str) -> None:
         self.uri = uri
         self.embedded = "://" not in uri
-        # Every failure is raised as a UnimrError; the libraries would also log it, and calls that Lite lacks.
-        for library in ("pymilvus", "milvus_lite", "grpc"):
-            logging.getLogger(library).setLevel(logging.CRITICAL)
         from pymilvus import MilvusClient
         from pymilvus.exceptions import ConnectionConfigException, MilvusException
 
+        # Every failure is raised as a UnimrError; the libraries would also log it, and calls that Lite lacks;
+        # after the import, which sets the levels itself.
+        for library in ("pymilvus", "milvus_lite", "grpc"):
+            logging.getLogger(library).setLevel(logging.CRITICAL)
         try:
             self._client = MilvusClient(uri, timeout=TIMEOUT_SECONDS, grpc_options=_NO_PINGS if self.embedded else {})
         except ConnectionConfigException as error:
