@@ -12,13 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from unimr.config import GateParams
 from unimr.errors import UnimrError
-from unimr.evaluation.headline import TARGETS
 from unimr.evaluation.measure import Options, evaluate_model, measured_on
 from unimr.evaluation.scoring import Retriever
+from unimr.evaluation.targets import targets
 from unimr.evaluation.tasks import Tables
 from unimr.files import read_json
 from unimr.index.embed import TABLES
@@ -134,8 +132,7 @@ def _known(path: Path, model_version: str, on: str) -> dict[str, Any] | None:
 
 def _measures() -> dict[str, tuple[str, str]]:
     """Measure as the gate names it → task and measure of the evaluation: those that the report begins with."""
-    targets = yaml.safe_load(TARGETS.read_text(encoding="utf-8"))
-    places = [tuple(target["measure"].split(".")) for target in targets]
+    places = [target["measure"].split(".") for target in targets()]
     return {f"{task}_{measure}": (task, measure) for task, measure in places}
 
 
