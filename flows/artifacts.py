@@ -61,10 +61,10 @@ class Published:
 
 def show_figures(root: Path, before: Published, said: str) -> None:
     """The artifact `metrics`: what the run came to, and the headline beside that of the model published before it."""
-    create_markdown_artifact(figures(root, before, said), key="metrics", description=said)
+    create_markdown_artifact(figures(root, before), key="metrics", description=said)
 
 
-def figures(root: Path, before: Published, said: str) -> str:
+def figures(root: Path, before: Published) -> str:
     """Markdown: a row a measure, with the difference to the model that was published before the run.
 
     Where the gate compared the two models, its figures are shown. Figures that were measured on other tables are not
@@ -78,32 +78,34 @@ def figures(root: Path, before: Published, said: str) -> str:
     rows = []
     for target in targets():
         task, measure = target["measure"].split(".")
-        pair = compared.get(f"{task}_{measure}") or {
+        name = f"{task}_{measure}"
+        pair = compared.get(name) or {
             "challenger": now.get(task, {}).get(measure),
             "champion": before.figures.get(task, {}).get(measure) if same else None,
         }
-        rows.append(_row(f"{target['label']} ({measure.replace('_', ' ')})", **pair))
+        rows.append(_row(name, **pair))
     notes = [*gate["notes"], f"published before this run: {before.version or 'nothing'}"]
-    head = "| measure | this model | published before | difference | tolerance |\n|---|---:|---:|---:|---:|"
-    return "\n".join([f"**{said}**", "", head, *rows, "", *(f"- {note}" for note in notes)])
+    head = ["| measure | this model | before | change | tolerance |", "|---|---:|---:|---:|---:|"]
+    return "\n".join([*head, *rows, "", *(f"- {note}" for note in notes)])
 
 
-def _row(label: str, challenger: float | None, champion: float | None, tolerance: float | None = None) -> str:
+def _row(name: str, challenger: float | None, champion: float | None, tolerance: float | None = None) -> str:
     if challenger is None:
-        return f"| {label} | not measured | | | |"
+        return f"| {name} | not measured | | | |"
     change = f"{challenger - champion:+.3f}" if champion is not None else ""
     if champion is not None and tolerance is not None and round(champion - challenger, 4) > tolerance:
         change = f"**{change}**"
     cells = [f"{challenger:.3f}", "" if champion is None else f"{champion:.3f}", change, str(tolerance or "")]
-    return f"| {label} | {' | '.join(cells)} |"
+    return f"| {name} | {' | '.join(cells)} |"
 
 
 def show_reports(root: Path) -> None:
-    """The artifact `reports`: where the pages are. They open on the machine that ran the flow."""
+    """The artifact `reports`: where the pages are, on the machine that ran the flow."""
     pages = sorted(path.resolve() for path in (root / "reports").glob("*/index.html"))
     if pages:
         rows = [f"| {REPORTS.get(page.parent.name, page.parent.name)} | [{page}]({page.as_uri()}) |" for page in pages]
-        create_markdown_artifact("\n".join(["| report | file |", "|---|---|", *rows]), key="reports")
+        hint = "No browser follows a link from a server to a file: copy the address into its address bar."
+        create_markdown_artifact("\n".join(["| report | file |", "|---|---|", *rows, "", hint]), key="reports")
 
 
 def show_sheet(root: Path, version: str) -> None:
@@ -115,12 +117,12 @@ def show_sheet(root: Path, version: str) -> None:
 
 
 def sample_query(root: Path) -> str:
-    """A sentence out of the test queries; any text of them where there are no sentences."""
+    """A test query: an English sentence where there is one, else any sentence, else any text."""
     from unimr.data.tables import read_table
 
-    queries = read_table(root / "data" / "validated", "queries", ["query_id", "task", "text"])
-    asked = queries[queries["task"] == "intent_to_item"]
-    return str((asked if len(asked) else queries).sort_values("query_id")["text"].iloc[0])
+    queries = read_table(root / "data" / "validated", "queries", ["query_id", "task", "lang", "text"])
+    order = queries.assign(word=queries["task"] != "intent_to_item", foreign=queries["lang"] != "en")
+    return str(order.sort_values(["word", "foreign", "query_id"])["text"].iloc[0])
 
 
 def sheet(root: Path, version: str, query: str) -> bytes:

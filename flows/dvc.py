@@ -35,6 +35,8 @@ LOCK = Path(".work/pipeline.lock")
 
 BUSY = re.compile(r"is busy, it is being blocked by:$|^ +\(PID (\d+)\): (.*)|^If there are no processes with such PIDs")
 """How DVC says that another DVC process works on the files of a stage, line by line."""
+HINT = re.compile(r"^To track the changes with git|^\tgit add |^To enable auto staging|^\tdvc config |^Use `dvc push`")
+"""What DVC tells a person at a terminal after each stage."""
 
 OnLine = Callable[[str], None]
 
@@ -112,9 +114,14 @@ def run_stage(stage: str, on_line: OnLine, force: bool = False, root: Path = Pat
         UnimrError: the stage failed; the message is the one the stage ended with.
     """
     started, told = time.monotonic(), ""
+
+    def tell(line: str) -> None:
+        if not BUSY.search(line) and not HINT.search(line):
+            on_line(line)
+
     arguments = ["--wait-for-lock", "repro", "--single-item", *(["--force"] if force else []), stage]
     while True:
-        status, lines = _run_dvc(arguments, lambda line: None if BUSY.search(line) else on_line(line), root)
+        status, lines = _run_dvc(arguments, tell, root)
         if status == 0:
             return StageRun(stage, _outcome(lines), time.monotonic() - started)
         holders = _holders(lines)
