@@ -16,16 +16,16 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed
 from pydantic import BaseModel, ConfigDict, Field
 
+from flows.artifacts import Published
 from flows.dvc import StageRun, only_writer
-from flows.pipeline import run_as_task
+from flows.overrides import overridden
+from flows.pipeline import final_state, run_as_task, run_name
 from unimr.config import load_params
 from unimr.data.own import ImportSummary, import_file
 from unimr.errors import UnimrError
-from unimr.files import read_json
 from unimr.index.changes import ItemChanges, item_changes, item_digests
 from unimr.index.embed import MODEL, TABLES
 from unimr.index.embedding_cache import last_counts
-from unimr.index.publish import history
 
 STAGES = ("prepare", "validate", "embed", "index")
 NAMED_ITEMS = 10
@@ -45,23 +45,21 @@ class RefreshParameters(BaseModel):
     reason: str = Field(default="", description="Why this run is made; it becomes part of the run's name.")
 
 
-@flow(name="refresh")
+@flow(name="refresh", flow_run_name=run_name)
 def refresh(parameters: RefreshParameters = RefreshParameters()) -> State:  # noqa: B008 (never changed)
     """Take in new, changed and removed items, embed only what is new, and publish; nothing is trained."""
-    log, root = get_run_logger(), Path()
-    with only_writer(runtime.flow_run.name, log.info, root):
+    log, root = get_run_logger().info, Path()
+    with only_writer(runtime.flow_run.name, log, root), overridden({}, log, root):
         if not (root / MODEL).exists():
             raise UnimrError(f"There is no model in {MODEL} to refresh the index with. Run the flow `pipeline` first.")
         if parameters.file:
             import_items(parameters.file)
-        before, live_before = item_digests(root / TABLES), _live(root)
+        before, published = item_digests(root / TABLES), Published.read(root).version
         runs = [run_as_task(stage, force=False) for stage in STAGES]
-        changes, live = item_changes(before, item_digests(root / TABLES)), _live(root)
-    said = (
-        f"the live version was {live_before or 'none'} and is {live}" if live != live_before else f"{live} stays live"
-    )
-    create_markdown_artifact(report(root, changes, runs, said), key="refresh", description=str(changes))
-    return Completed(message=f"{changes}; {said}")
+        changes, done = item_changes(before, item_digests(root / TABLES)), final_state(root, runs)
+        said = f"{changes}. {done.message}"
+        create_markdown_artifact(report(root, changes, runs, said, published), key="refresh", description=said)
+    return Completed(name=done.name, message=said)
 
 
 @task(name="import", task_run_name="import {file}", cache_policy=NO_CACHE)
@@ -79,8 +77,16 @@ def import_items(file: str) -> ImportSummary:
     return summary
 
 
-def report(root: Path, changes: ItemChanges, runs: Sequence[StageRun], said: str) -> str:
-    """The artifact: what was taken in, what was encoded, how long it took, what is live."""
+def report(root: Path, changes: ItemChanges, runs: Sequence[StageRun], said: str, published: str) -> str:
+    """The artifact: what the run came to, what was taken in, what was encoded, how long it took.
+
+    Args:
+        root: the project folder.
+        changes: of the validated tables.
+        runs: of the stages.
+        said: the message of the final state.
+        published: the version that was live before.
+    """
     rows = [f"| items {name} | {len(items):,} | {_names(items)} |" for name, items in vars(changes).items()]
     embedding = next(run for run in runs if run.stage == "embed")
     if embedding.outcome == "ran":
@@ -90,16 +96,10 @@ def report(root: Path, changes: ItemChanges, runs: Sequence[StageRun], said: str
         rows.append(f"| encoded | 0 | the stage `embed` is {embedding.outcome} |")
     rows += [f"| seconds of `{run.stage}` | {run.seconds:.1f} | {run.outcome} |" for run in runs]
     rows.append(f"| seconds in all | {sum(run.seconds for run in runs):.1f} | |")
-    gate = read_json(root / "metrics/index.json")
-    kept = "" if gate.get("published", True) else f"\n\n**Not published:** {gate['reason']}"
-    return "\n".join([f"{said[0].upper()}{said[1:]}.{kept}", "", "| what | number | |", "|---|---:|---|", *rows])
+    head = [f"**{said}**", "", "| what | number | |", "|---|---:|---|"]
+    return "\n".join([*head, *rows, "", f"- published before this run: {published or 'nothing'}"])
 
 
 def _names(items: Sequence[str]) -> str:
     more = f" and {len(items) - NAMED_ITEMS:,} more" if len(items) > NAMED_ITEMS else ""
     return ", ".join(f"`{item}`" for item in items[:NAMED_ITEMS]) + more
-
-
-def _live(root: Path) -> str:
-    """The live version; empty where nothing was published yet."""
-    return next(reversed(history(root)), "")

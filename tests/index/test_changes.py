@@ -24,7 +24,7 @@ def test_added_changed_and_removed_items_are_told_apart(root):
     edit(tables, "images", lambda images: images[images["image_id"] != "bread/google"])
     changes = item_changes(before, item_digests(tables))
     assert changes == ItemChanges(["wolf"], ["bread", "cat", "fox"], ["dog"])
-    assert str(changes) == "items added: 1, changed: 3, removed: 1"
+    assert str(changes) == "Items added: 1, changed: 3, removed: 1"
 
 
 def test_the_order_of_the_rows_is_no_change(root):

@@ -20,7 +20,7 @@ class ItemChanges:
     removed: list[str]
 
     def __str__(self) -> str:
-        return f"items added: {len(self.added):,}, changed: {len(self.changed):,}, removed: {len(self.removed):,}"
+        return f"Items added: {len(self.added):,}, changed: {len(self.changed):,}, removed: {len(self.removed):,}"
 
 
 def item_digests(tables: Path) -> dict[str, str]:
