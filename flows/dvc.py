@@ -105,6 +105,17 @@ def _wait_for(lock: int, path: Path, on_line: OnLine) -> None:
             return
 
 
+def unchanged_stages(on_line: OnLine, root: Path = Path()) -> set[str]:
+    """The stages that are up to date as everything stands, by one question to DVC instead of one a stage.
+
+    Raises:
+        UnimrError: DVC cannot tell, as where `dvc.yaml` is not valid.
+    """
+    lines = _when_free(["status", "--json"], lambda _: None, on_line, root, "The pipeline")
+    changed = json.loads(next(line for line in lines if line.startswith("{")))
+    return set(stages(root)) - set(changed)
+
+
 def run_stage(stage: str, on_line: OnLine, force: bool = False, root: Path = Path()) -> StageRun:
     """Bring one stage up to date; `on_line` is given each line of output as it comes.
 
@@ -113,22 +124,29 @@ def run_stage(stage: str, on_line: OnLine, force: bool = False, root: Path = Pat
     Raises:
         UnimrError: the stage failed; the message is the one the stage ended with.
     """
-    started, told = time.monotonic(), ""
+    started = time.monotonic()
 
     def tell(line: str) -> None:
         if not BUSY.search(line) and not HINT.search(line):
             on_line(line)
 
-    arguments = ["--wait-for-lock", "repro", "--single-item", *(["--force"] if force else []), stage]
+    arguments = ["repro", "--single-item", *(["--force"] if force else []), stage]
+    lines = _when_free(arguments, tell, on_line, root, f"The stage {stage}")
+    return StageRun(stage, _outcome(lines), time.monotonic() - started)
+
+
+def _when_free(arguments: list[str], tell: OnLine, on_line: OnLine, root: Path, what: str) -> list[str]:
+    """Run DVC, again and again while it is kept off by another DVC process, and give its lines."""
+    told = ""
     while True:
-        status, lines = _run_dvc(arguments, tell, root)
+        status, lines = _run_dvc(["--wait-for-lock", *arguments], tell, root)
         if status == 0:
-            return StageRun(stage, _outcome(lines), time.monotonic() - started)
+            return lines
         holders = _holders(lines)
         if not holders:
-            raise UnimrError(f"Stage {stage} failed: {_reason(lines)}")
+            raise UnimrError(f"{what} failed: {_reason(lines)}")
         if holders != told:
-            on_line(f"Waiting: files of the stage {stage} are in use by {holders}")
+            on_line(f"{what} waits: its files are in use by {holders}")
             told = holders
         time.sleep(RETRY_SECONDS)
 

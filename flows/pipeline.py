@@ -14,7 +14,7 @@ from prefect.states import Completed
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.artifacts import Published, TrainingProgress, show_figures, show_reports, show_sheet
-from flows.dvc import StageRun, only_writer, run_stage, stages
+from flows.dvc import StageRun, only_writer, run_stage, stages, unchanged_stages
 from flows.overrides import overridden
 from unimr.config import place_overrides
 from unimr.files import read_json
@@ -59,21 +59,25 @@ def pipeline(parameters: PipelineParameters = PipelineParameters()) -> State:  #
     with only_writer(runtime.flow_run.name, log, root), overridden(overrides, log, root):
         before, wanted = Published.read(root), stages(root)
         wanted = wanted[: wanted.index(parameters.last_stage) + 1]
-        runs = [run_as_task(stage, parameters.force) for stage in wanted]
+        runs: list[StageRun] = []
+        unchanged = set() if parameters.force else unchanged_stages(log, root)
+        for stage in wanted:  # as long as nothing changes, what DVC said of all of them at once holds
+            known = stage in unchanged and all(run.outcome == "unchanged" for run in runs)
+            runs.append(run_as_task(stage, parameters.force, known))
         done = final_state(root, runs)
         show(root, runs, before, str(done.message))
     return done
 
 
-def run_as_task(stage: str, force: bool) -> StageRun:
-    """Run a stage as a task of its name; raises what the stage failed with."""
+def run_as_task(stage: str, force: bool, unchanged: bool = False) -> StageRun:
+    """Run a stage as a task of its name, and raise what it failed with; `unchanged`: DVC has said so already."""
     named = stage_task.with_options(name=stage, task_run_name=stage)
-    run: StageRun = named(stage, force, return_state=True).result()
+    run: StageRun = named(stage, force, unchanged, return_state=True).result()
     return run
 
 
 @task(cache_policy=NO_CACHE)
-def stage_task(stage: str, force: bool) -> Any:
+def stage_task(stage: str, force: bool, unchanged: bool) -> Any:
     """One stage; DVC says whether it had to run. What it logs goes into the log of the run as it comes."""
     log, progress = get_run_logger(), TrainingProgress()
 
@@ -81,7 +85,7 @@ def stage_task(stage: str, force: bool) -> Any:
         (log.error if line.lower().startswith("error: ") else log.info)(line)
         progress(line)
 
-    done = run_stage(stage, tell, force)
+    done = StageRun(stage, "unchanged", 0.0) if unchanged else run_stage(stage, tell, force)
     if done.cached:
         return Completed(name="Cached", message=f"The stage is {done.outcome}", data=done)
     return Completed(message=f"Ran for {done.seconds:.0f} s", data=done)
