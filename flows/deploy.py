@@ -26,6 +26,7 @@ from prefect.events.actions import ChangeFlowRunState, RunDeployment
 from prefect.events.schemas.automations import Posture
 from prefect.exceptions import ObjectNotFound
 from prefect.utilities.callables import parameter_schema
+from prefect.workers.process import ProcessWorker
 
 from flows.guard import FAILURES, PAUSED_EVENT, guard
 from flows.monitor import DRIFT_EVENT, monitor
@@ -37,6 +38,7 @@ from unimr.errors import UnimrError
 ROOT = Path(__file__).resolve().parents[1]
 """The project folder: where the runs of a work pool of type `process` work."""
 TAGS = ["unimr"]
+LOST = "No sign of life: the worker, its machine or the network is gone"
 HEARTBEATS_LOST = timedelta(seconds=80)
 """Without a heartbeat (one every 30 s, see prefect.toml) after which a run is lost."""
 
@@ -109,7 +111,7 @@ def deploy() -> None:
 
 
 def ensure_pool(client: SyncPrefectClient, params: DeployParams) -> None:
-    """Make the work pool; a worker brings the settings of its type.
+    """Make the work pool; where its runs are containers, the first worker brings the settings of its type.
 
     Raises:
         UnimrError: there is one of that name and another type.
@@ -117,7 +119,10 @@ def ensure_pool(client: SyncPrefectClient, params: DeployParams) -> None:
     try:
         found = client.read_work_pool(params.work_pool)
     except ObjectNotFound:
-        client.create_work_pool(WorkPoolCreate(name=params.work_pool, type=params.work_pool_type))
+        template = ProcessWorker.get_default_base_job_template() if params.work_pool_type == "process" else {}
+        client.create_work_pool(
+            WorkPoolCreate(name=params.work_pool, type=params.work_pool_type, base_job_template=template)
+        )
         return
     if found.type != params.work_pool_type:
         raise UnimrError(
@@ -135,7 +140,8 @@ def ensure_deployment(client: SyncPrefectClient, wanted: Deployment, params: Dep
         "entrypoint": f"{wanted.flow.fn.__module__}.{wanted.flow.fn.__name__}",
         "parameter_openapi_schema": parameter_schema(wanted.flow.fn).model_dump_for_openapi(),
         "work_pool_name": params.work_pool,
-        "job_variables": job_variables(params),
+        "pull_steps": [{"prefect.deployments.steps.set_working_directory": {"directory": project_folder(params)}}],
+        "job_variables": params.job_variables,
     }
     try:
         found = client.read_deployment_by_name(wanted.full_name)
@@ -159,10 +165,9 @@ def _schedules(wanted: Deployment) -> list[DeploymentScheduleCreate]:
     return [DeploymentScheduleCreate(schedule=CronSchedule(cron=wanted.cron), active=wanted.active, slug=wanted.name)]
 
 
-def job_variables(params: DeployParams) -> dict[str, Any]:
-    """Those of params.yaml; a process works in the project folder, a container in the working folder of its image."""
-    here = {"working_dir": str(ROOT)} if params.work_pool_type == "process" else {}
-    return here | params.job_variables
+def project_folder(params: DeployParams) -> str:
+    """Where runs work: a process in this folder, a container in the working folder of its image."""
+    return str(ROOT) if params.work_pool_type == "process" else "."
 
 
 def code_version() -> str:
@@ -175,65 +180,56 @@ def automations(client: SyncPrefectClient, ids: dict[str, UUID]) -> list[Automat
     """What happens by itself, for deployments with these ids by full name."""
     retrain = ids[RETRAIN.full_name]
     given = client.read_deployment(retrain).parameters.get("parameters", {})
-    failed = {f"prefect.flow-run.{state}" for state in ("Failed", "Crashed", "TimedOut")}
-    ended = failed | {f"prefect.flow-run.{state}" for state in ("Completed", "Cancelled", "Cached")}
-    return [
-        AutomationCore(
-            name="Drift starts a retraining",
-            description=f"On the event {DRIFT_EVENT}, which the flow `monitor` raises.",
-            trigger=EventTrigger(expect={DRIFT_EVENT}, posture=Posture.Reactive, threshold=1),
-            actions=[
-                RunDeployment(
-                    source="selected",
-                    deployment_id=retrain,
-                    job_variables=None,
-                    parameters={"parameters": given | {"reason": _template("{{ event.payload.reason }}")}},
-                )
-            ],
+    return [_retrain_on_drift(retrain, given), _end_lost_runs(), _count_failures(retrain, ids[GUARD.full_name])]
+
+
+def _retrain_on_drift(retrain: UUID, given: dict[str, Any]) -> AutomationCore:
+    """`given` are the default parameters of the deployment, which a person may have changed."""
+    return AutomationCore(
+        name="Drift starts a retraining",
+        description=f"On the event {DRIFT_EVENT}, which the flow `monitor` raises; its reason becomes the run's.",
+        trigger=EventTrigger(expect={DRIFT_EVENT}, posture=Posture.Reactive, threshold=1),
+        actions=[_run(retrain, {"parameters": given | {"reason": _template("{{ event.payload.reason }}")}})],
+    )
+
+
+def _end_lost_runs() -> AutomationCore:
+    return AutomationCore(
+        name="A lost run has crashed",
+        description="A run that gives no sign of life any more is marked as crashed, so that the next one can start.",
+        trigger=EventTrigger(
+            after={"prefect.flow-run.heartbeat"},
+            expect={"prefect.flow-run.*"},  # heartbeats and changes of state, which may have any name
+            match={"prefect.resource.id": "prefect.flow-run.*"},
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=HEARTBEATS_LOST,
         ),
-        AutomationCore(
-            name="A lost run has crashed",
-            description="A run that sends no sign of life any more is marked as crashed, so that the next can start.",
-            trigger=EventTrigger(
-                after={"prefect.flow-run.heartbeat"},
-                expect={"prefect.flow-run.heartbeat"} | ended,
-                match={"prefect.resource.id": "prefect.flow-run.*"},
-                for_each={"prefect.resource.id"},
-                posture=Posture.Proactive,
-                threshold=1,
-                within=HEARTBEATS_LOST,
-            ),
-            actions=[
-                ChangeFlowRunState(
-                    name="Crashed",
-                    state=StateType.CRASHED,
-                    force=False,
-                    message="No sign of life: the worker or machine died",
-                )
-            ],
+        actions=[ChangeFlowRunState(name="Crashed", state=StateType.CRASHED, force=False, message=LOST)],
+    )
+
+
+def _count_failures(retrain: UUID, count: UUID) -> AutomationCore:
+    return AutomationCore(
+        name="Failed retrainings are counted",
+        description=f"Starts the flow `guard`, which pauses the schedule after {FAILURES} failures in a row.",
+        trigger=EventTrigger(
+            expect={"prefect.flow-run.*"},
+            match={"prefect.resource.id": "prefect.flow-run.*", "prefect.state-type": ["FAILED", "CRASHED"]},
+            match_related={
+                "prefect.resource.role": "deployment",
+                "prefect.resource.id": f"prefect.deployment.{retrain}",
+            },
+            posture=Posture.Reactive,
+            threshold=1,
         ),
-        AutomationCore(
-            name="Failed retrainings are counted",
-            description=f"Starts the flow `guard`, which pauses the schedule after {FAILURES} failures in a row.",
-            trigger=EventTrigger(
-                expect=failed,
-                match_related={
-                    "prefect.resource.role": "deployment",
-                    "prefect.resource.id": f"prefect.deployment.{retrain}",
-                },
-                posture=Posture.Reactive,
-                threshold=1,
-            ),
-            actions=[
-                RunDeployment(
-                    source="selected",
-                    deployment_id=ids[GUARD.full_name],
-                    job_variables=None,
-                    parameters={"flow_run_id": _template("{{ flow_run.id }}")},
-                )
-            ],
-        ),
-    ]
+        actions=[_run(count, {"flow_run_id": _template("{{ flow_run.id }}")})],
+    )
+
+
+def _run(deployment: UUID, parameters: dict[str, Any]) -> RunDeployment:
+    return RunDeployment(source="selected", deployment_id=deployment, job_variables=None, parameters=parameters)
 
 
 def _template(text: str) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import signal
 import subprocess
@@ -21,9 +20,13 @@ from unimr.errors import UnimrError
 from unimr.processes import die_with_parent
 
 IMPORTANT = re.compile(r"\| (WARNING|ERROR|CRITICAL) +\||Beginning flow run|Finished in state")
+SHOWN_CHARACTERS = 240
+"""Of a line on the terminal; the log file has all of it."""
 LOG_BYTES = 10 * 2**20
-STOP_SECONDS = {"worker": 10.0, "server": 4.0}
-"""From SIGTERM to SIGKILL. Training saves its checkpoint within 8 s."""
+RUN_SECONDS = 10.0
+"""From SIGTERM to SIGKILL for what a service started: training saves its checkpoint, the run says how it ended."""
+STOP_SECONDS = 3.0
+"""The same for the service itself, after that."""
 SOON_SECONDS = 20.0
 """A process that dies sooner after its start ..."""
 GIVE_UP = 4
@@ -59,7 +62,7 @@ class Service:
             self._last.append(text)
             self._log.info(text)
             if IMPORTANT.search(text):
-                typer.echo(f"[{self.name}] {text}")
+                typer.echo(f"[{self.name}] {text[:SHOWN_CHARACTERS]}")
 
     def check(self) -> None:
         """Make sure that it runs.
@@ -86,23 +89,22 @@ class Service:
         self.start()
 
     def stop(self) -> None:
-        """End it by SIGTERM, and by SIGKILL if it does not go in time."""
-        if self._process is None:
+        """End what it started, then itself.
+
+        In this order, since a worker that is ended kills its runs before they can tell the server.
+        """
+        if self._process is None or self._process.poll() is not None:
             return
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_SECONDS[self.name])
-        except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        process = psutil.Process(self._process.pid)
+        end_all(process.children(), RUN_SECONDS)
+        end_all([process], STOP_SECONDS)
 
 
-def end_descendants(seconds: float = 2.0) -> None:
-    """End every process below this one, orphans that were adopted included."""
-    left = psutil.Process().children(recursive=True)
-    for process in left:
+def end_all(processes: list[psutil.Process], seconds: float) -> None:
+    """End processes by SIGTERM, and by SIGKILL those that do not go in time."""
+    for process in processes:
         _signal(process, signal.SIGTERM)
-    for process in psutil.wait_procs(left, timeout=seconds)[1]:
+    for process in psutil.wait_procs(processes, timeout=seconds)[1]:
         _signal(process, signal.SIGKILL)
 
 

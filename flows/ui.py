@@ -22,12 +22,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import typer
 
-from flows.services import Service, end_descendants
+from flows.services import STOP_SECONDS, Service, end_all
 from unimr.config import load_params
 from unimr.errors import UnimrError
-from unimr.processes import adopt_orphans
+from unimr.processes import adopt_orphans, die_with_parent
 
 ROOT = Path(__file__).resolve().parents[1]
 """The project folder."""
@@ -45,6 +46,8 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
     adopt_orphans()
+    if "MAKELEVEL" in os.environ:  # started by make, it ends with make
+        die_with_parent()
     url = os.environ.get("PREFECT_API_URL")
     try:
         port = _port()
@@ -75,7 +78,7 @@ def run(given: str | None, port: int, stop: threading.Event) -> None:
     try:
         if given is None:
             wait_for_port(port, stop)
-            services.append(Service("server", ["-m", "prefect", "server", "start"], ROOT, environment, HOME / "logs"))
+            services.append(Service("server", ["-m", "flows.server"], ROOT, environment, HOME / "logs"))
             services[-1].start()
         wait_until_healthy(url, services, stop)
         deploy(environment, stop)
@@ -93,7 +96,7 @@ def run(given: str | None, port: int, stop: threading.Event) -> None:
         typer.echo("Stopping: running flows are ended, training keeps its checkpoint ...")
         for service in reversed(services):
             service.stop()
-        end_descendants()
+        end_all(psutil.Process().children(recursive=True), STOP_SECONDS)
         typer.echo("Stopped.")
 
 
