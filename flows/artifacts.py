@@ -72,14 +72,15 @@ def figures(root: Path, before: Published) -> str:
     """
     now = read_json(root / "metrics" / "evaluation.json")
     index = root / "metrics" / "index.json"
-    gate: dict[str, Any] = read_json(index)["gate"] if index.exists() else {"champion": None, "notes": []}
-    compared: dict[str, Any] = gate["measures"] if before.version and before.version == gate["champion"] else {}
+    gate: dict[str, Any] = read_json(index)["gate"] if index.exists() else {"champion": ""}
+    if gate["champion"] != (before.version or None):  # it spoke in an earlier run
+        gate = {"measures": {}, "notes": []}
     same = before.figures.get("measured_on") == now.get("measured_on")
     rows = []
     for target in targets():
         task, measure = target["measure"].split(".")
         name = f"{task}_{measure}"
-        pair = compared.get(name) or {
+        pair = gate["measures"].get(name) or {
             "challenger": now.get(task, {}).get(measure),
             "champion": before.figures.get(task, {}).get(measure) if same else None,
         }
@@ -95,7 +96,7 @@ def _row(name: str, challenger: float | None, champion: float | None, tolerance:
     change = f"{challenger - champion:+.3f}" if champion is not None else ""
     if champion is not None and tolerance is not None and round(champion - challenger, 4) > tolerance:
         change = f"**{change}**"
-    cells = [f"{challenger:.3f}", "" if champion is None else f"{champion:.3f}", change, str(tolerance or "")]
+    cells = [f"{challenger:.3f}", "" if champion is None else f"{champion:.3f}", change, "" if tolerance is None else str(tolerance)]
     return f"| {name} | {' | '.join(cells)} |"
 
 
