@@ -109,11 +109,12 @@ def wait_until(happened: Callable[[], bool], seconds: float = 60) -> float:
 
 
 def below(root: Path) -> list[psutil.Process]:
-    """Processes that work in the project folder."""
+    """Other processes that work in the project folder."""
     found = []
     for process in psutil.process_iter():
         try:
-            if process.status() != psutil.STATUS_ZOMBIE and process.cwd() == str(root):
+            alive = process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE
+            if alive and process.cwd() == str(root):
                 found.append(process)
         except psutil.Error:  # it has just ended, or is not ours
             continue
