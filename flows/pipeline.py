@@ -18,6 +18,8 @@ from flows.dvc import StageRun, only_writer, run_stage, stages, unchanged_stages
 from flows.overrides import overridden
 from unimr.config import place_overrides
 from unimr.files import read_json
+from unimr.monitoring.health import confirm
+from unimr.processes import die_with_parent
 
 Stage = Literal[
     "fetch", "prepare", "validate", "train_image", "train_text", "train_nlu", "train_joint",
@@ -52,6 +54,7 @@ def run_name() -> str:
 @flow(name="pipeline", flow_run_name=run_name)
 def pipeline(parameters: PipelineParameters = PipelineParameters()) -> State:  # noqa: B008 (never changed)
     """Bring everything up to date, from the data to the published index; only what has changed is run."""
+    die_with_parent()  # with the worker: what runs here is then known, and the next worker can start
     log, root = get_run_logger().info, Path()
     overrides = ({"profile": parameters.profile} if parameters.profile else {}) | parameters.overrides
     if overrides:
@@ -65,6 +68,8 @@ def pipeline(parameters: PipelineParameters = PipelineParameters()) -> State:  #
             known = stage in unchanged and all(run.outcome == "unchanged" for run in runs)
             runs.append(run_as_task(stage, parameters.force, known))
         done = final_state(root, runs)
+        if wanted[-1] == "index" and done.name != "Kept":
+            confirm(root)
         show(root, runs, before, str(done.message))
     return done
 

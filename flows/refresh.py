@@ -48,6 +48,7 @@ class RefreshParameters(BaseModel):
 @flow(name="refresh", flow_run_name=run_name)
 def refresh(parameters: RefreshParameters = RefreshParameters()) -> State:  # noqa: B008 (never changed)
     """Take in new, changed and removed items, embed only what is new, and publish; nothing is trained."""
+    die_with_parent()
     log, root = get_run_logger().info, Path()
     with only_writer(runtime.flow_run.name, log, root), overridden({}, log, root):
         if not (root / MODEL).exists():
