@@ -18,7 +18,7 @@ from flows.dvc import StageRun, only_writer, run_stage, stages, unchanged_stages
 from flows.overrides import overridden
 from unimr.config import place_overrides
 from unimr.files import read_json
-from unimr.monitoring.health import confirm
+from unimr.index.publish import confirm
 from unimr.processes import die_with_parent
 
 Stage = Literal[

@@ -26,6 +26,7 @@ from unimr.errors import UnimrError
 from unimr.index.changes import ItemChanges, item_changes, item_digests
 from unimr.index.embed import MODEL, TABLES
 from unimr.index.embedding_cache import last_counts
+from unimr.processes import die_with_parent
 
 STAGES = ("prepare", "validate", "embed", "index")
 NAMED_ITEMS = 10

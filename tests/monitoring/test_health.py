@@ -11,10 +11,18 @@ from unimr.config import load_params
 from unimr.files import read_json, write_json
 from unimr.index.build import build
 from unimr.index.embed import embed
-from unimr.index.publish import collection_name, current_version, history, publishing, rollback, versions_folder
+from unimr.index.publish import (
+    collection_name,
+    confirm,
+    current_version,
+    history,
+    publishing,
+    rollback,
+    versions_folder,
+)
 from unimr.index.schema import IMAGES
 from unimr.index.store import Store, store_path
-from unimr.monitoring.health import Health, check_health, confirm
+from unimr.monitoring.health import Health, check_health
 from unimr.search.engine import load_retriever
 
 from ..index.small_index import (

@@ -147,6 +147,16 @@ def keep_back(root: Path, version: str, keep: int) -> None:
     _settle(root, _read_pointer(root), version, keep)
 
 
+def confirm(root: Path) -> None:
+    """Note that the live version is what the pipeline gives now: its age counts from here.
+
+    Raises:
+        UnimrError: nothing is published.
+    """
+    current_version(root)
+    (root / PUBLISHED / POINTER).touch()
+
+
 def promote(root: Path, version: str) -> Switch:
     """Make a version live that stands, whatever the gate said of it.
 

@@ -164,16 +164,6 @@ def _changed(version: str, what: str) -> UnimrError:
     )
 
 
-def confirm(root: Path) -> None:
-    """Note that the live version is what the pipeline gives now: its age counts from here.
-
-    Raises:
-        UnimrError: nothing is published.
-    """
-    current_version(root)
-    (root / PUBLISHED / POINTER).touch()
-
-
 def check_age(root: Path, now: float, limit: float) -> Finding:
     """Days since the pipeline last published the live version or found it up to date."""
     days = (now - (root / PUBLISHED / POINTER).stat().st_mtime) / SECONDS_A_DAY
