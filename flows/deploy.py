@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import httpx
+import typer
 from prefect import Flow, get_client
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate, WorkPoolCreate
@@ -248,15 +250,19 @@ def ensure_automation(client: SyncPrefectClient, wanted: AutomationCore) -> None
 
 def main() -> int:
     """Deploy and say what is there; returns the exit status."""
-    if not os.environ.get("PREFECT_API_URL"):
-        print("Error: PREFECT_API_URL is not set. `make ui` starts a server and deploys to it.", file=sys.stderr)  # noqa: T201
-        return 1
+    url = os.environ.get("PREFECT_API_URL")
     try:
+        if not url:
+            raise UnimrError("PREFECT_API_URL is not set: `make ui` starts a server and deploys to it.")
         deploy()
-    except UnimrError as error:
-        print(f"Error: {error}", file=sys.stderr)  # noqa: T201
+    except httpx.HTTPError as error:
+        message = f"The Prefect server {url} did not do it: {error}. Start it, or use `make ui`, which starts its own."
+        typer.secho(f"Error: {message}", fg=typer.colors.RED, err=True)
         return 1
-    print(f"Deployed: {', '.join(each.full_name for each in DEPLOYMENTS)}")  # noqa: T201
+    except UnimrError as error:
+        typer.secho(f"Error: {error}", fg=typer.colors.RED, err=True)
+        return 1
+    typer.echo(f"Deployed: {', '.join(each.full_name for each in DEPLOYMENTS)}")
     return 0
 
 
