@@ -14,7 +14,7 @@ from unimr.stages import STAGES
 
 PROJECT = Path(__file__).parents[1]
 HEAVY = ("torch", "pandas", "numpy", "pymilvus", "milvus_lite", "great_expectations", "pyarrow", "PIL", "matplotlib")
-COMMANDS = ("search", "stage", "import", "rollback", "monitor", "profile")
+COMMANDS = ("search", "stage", "import", "publish", "rollback", "monitor", "profile")
 
 
 def unimr(*arguments: str, folder: Path = PROJECT) -> subprocess.CompletedProcess[str]:
