@@ -96,7 +96,12 @@ def _row(name: str, challenger: float | None, champion: float | None, tolerance:
     change = f"{challenger - champion:+.3f}" if champion is not None else ""
     if champion is not None and tolerance is not None and round(champion - challenger, 4) > tolerance:
         change = f"**{change}**"
-    cells = [f"{challenger:.3f}", "" if champion is None else f"{champion:.3f}", change, "" if tolerance is None else str(tolerance)]
+    cells = [
+        f"{challenger:.3f}",
+        "" if champion is None else f"{champion:.3f}",
+        change,
+        "" if tolerance is None else str(tolerance),
+    ]
     return f"| {name} | {' | '.join(cells)} |"
 
 
