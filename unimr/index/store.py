@@ -200,11 +200,11 @@ class Store:
                     data=list(np.ascontiguousarray(queries[start : start + QUERIES_AT_A_TIME], np.float32)),
                     limit=k,
                     filter=expression(filters),
-                    output_fields=["item_id"],
+                    output_fields=[spec.key, "item_id"],
                     search_params={"metric_type": METRIC, "params": {"ef": max(128, 2 * k), "nprobe": 32}},
                 )
             hits += [
-                [StoredHit(float(row["distance"]), row[spec.key], row["entity"]["item_id"]) for row in rows]
+                [StoredHit(float(row["distance"]), row["entity"][spec.key], row["entity"]["item_id"]) for row in rows]
                 for rows in found
             ]
         return hits
