@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DO_NOT_TRACK := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo ui test test-slow lint clean
+.PHONY: help setup demo ui test test-slow pictures lint clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile
@@ -43,6 +43,9 @@ test: setup ## run the tests (minutes)
 
 test-slow: setup ## run the long tests too: a hundred kills
 	python -m pytest -m "slow or not slow"
+
+pictures: setup ## make the pictures of the page in docs/pictures anew (needs Chromium; minutes)
+	python -m pytest tests/system/test_browser.py -m slow --pictures docs/pictures
 
 lint: setup ## ruff and mypy
 	ruff check unimr flows tests
