@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
 
+import httpx
 from PIL import Image
+from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 
 from unimr.evaluation.targets import targets
@@ -27,19 +29,29 @@ REPORTS = {"validation": "Validation of the tables", "evaluation": "Evaluation o
 
 
 class TrainingProgress:
-    """Turns the lines that training logs into a progress artifact, named like the stage."""
+    """Turns the lines that training logs into a progress artifact, named like the stage.
+
+    A server that stays away costs the artifact, not the training.
+    """
 
     def __init__(self) -> None:
         self._artifact: UUID | None = None
+        self._lost = False
 
     def __call__(self, line: str) -> None:
         """Take in one line of the output of a stage."""
         found = PROGRESS.match(line)
-        if not found:
+        if not found or self._lost:
             return
-        percent = 100 * int(found[2]) / int(found[3])
+        try:
+            self._show(found[1], 100 * int(found[2]) / int(found[3]), line)
+        except httpx.TransportError as error:
+            get_run_logger().warning("Progress is shown no more, since the server does not answer: %s", error)
+            self._lost = True
+
+    def _show(self, stage: str, percent: float, line: str) -> None:
         if self._artifact is None:
-            self._artifact = cast(UUID, create_progress_artifact(percent, found[1].replace("_", "-"), line))
+            self._artifact = cast(UUID, create_progress_artifact(percent, stage.replace("_", "-"), line))
         else:
             update_progress_artifact(self._artifact, percent, line)
 

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import logging
 
+import httpx
 import pytest
+from prefect.logging import disable_run_logger
 
-from flows.artifacts import PROGRESS, Published, figures
+from flows import artifacts
+from flows.artifacts import PROGRESS, Published, TrainingProgress, figures
 from unimr.files import write_json
 from unimr.training.progress import Progress
 
@@ -27,6 +30,21 @@ def test_the_lines_of_training_are_its_progress(caplog):
     found = PROGRESS.match(caplog.messages[-1])
     assert found and found.groups() == ("train_text", "4", "40")
     assert not PROGRESS.match("index: done in 4.3 s (profile ci)")
+
+
+def test_a_server_that_stays_away_does_not_end_the_training(monkeypatch):
+    asked = []
+
+    def no_answer(*arguments):
+        asked.append(arguments)
+        raise httpx.ConnectError("refused")
+
+    monkeypatch.setattr(artifacts, "create_progress_artifact", no_answer)
+    with disable_run_logger():
+        progress = TrainingProgress()
+        for step in (1, 2):
+            progress(f"train_text text 1.0  step {step}/40  8 samples/s")
+    assert asked == [(2.5, "train-text", "train_text text 1.0  step 1/40  8 samples/s")]
 
 
 def test_before_anything_was_published_there_is_no_difference(tmp_path):
