@@ -239,13 +239,17 @@ def _template(text: str) -> dict[str, str]:
 
 
 def ensure_automation(client: SyncPrefectClient, wanted: AutomationCore) -> None:
-    """Make an automation, or bring it up to date; one that a person switched off stays off."""
+    """Make an automation, or bring it up to date; one that a person switched off stays off.
+
+    One that is as it should be is left alone: an update makes the server forget which runs it waits to hear of.
+    """
     found = client.read_automations_by_name(wanted.name)
-    if found:
-        wanted.enabled = found[0].enabled
-        client.update_automation(found[0].id, wanted)
-    else:
+    if not found:
         client.create_automation(wanted)
+        return
+    wanted.enabled = found[0].enabled
+    if found[0].model_dump(include=set(AutomationCore.model_fields)) != wanted.model_dump():
+        client.update_automation(found[0].id, wanted)
 
 
 def main() -> int:

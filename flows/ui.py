@@ -145,7 +145,7 @@ def only_one(url: str) -> Iterator[None]:
         yield
 
 
-def wait_for_port(port: int, stop: threading.Event, seconds: float = 10) -> None:
+def wait_for_port(port: int, stop: threading.Event, seconds: float = 6) -> None:
     """Wait until nothing listens on the port; a server that was just killed may need a moment to go.
 
     Raises:

@@ -75,10 +75,16 @@ def test_the_form_of_a_retraining_has_its_parameters(deployed):
 def test_deploying_again_makes_nothing_twice(deployed):
     before = {each.id for each in deployed.read_deployments()}
     automations = {each.id: each.name for each in deployed.read_automations()}
+    triggers = trigger_ids(deployed)
     deploy.deploy()
     assert {each.id for each in deployed.read_deployments()} == before
     assert {each.id: each.name for each in deployed.read_automations()} == automations
     assert sorted(automations.values()) == sorted(AUTOMATIONS)
+    assert trigger_ids(deployed) == triggers  # else runs that die while the server restarts are not heard of
+
+
+def trigger_ids(client: SyncPrefectClient) -> set[str]:
+    return {each["trigger"]["id"] for each in client.request("POST", "/automations/filter", json={}).json()}
 
 
 def test_what_a_person_changed_stays(deployed):
