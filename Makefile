@@ -1,4 +1,4 @@
-# Two commands do everything: `make demo` (train and search) and `make test`. Both set up what they need first.
+# `make demo` trains and searches, `make ui` runs the factory, `make test` tests. All set up what they need first.
 
 PYTHON ?= python3
 VENV := .venv
@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DO_NOT_TRACK := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test test-slow lint clean
+.PHONY: help setup demo ui test test-slow pictures lint clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile
@@ -35,16 +35,22 @@ demo: setup ## run the whole pipeline on the default catalogue, then search
 	@echo "  unimr search \"面白い顔\" --filter style=openmoji --sheet results.png"
 	@echo "  unimr --help"
 
+ui: setup ## the factory: schedules, runs and their history in a web page, until Ctrl-C
+	@exec python -m flows.ui
+
 test: setup ## run the tests (minutes)
 	python -m pytest
 
 test-slow: setup ## run the long tests too: a hundred kills
 	python -m pytest -m "slow or not slow"
 
+pictures: setup ## make the pictures of the page in docs/pictures anew (needs Chromium; minutes)
+	python -m pytest tests/system/test_browser.py -m slow --pictures docs/pictures
+
 lint: setup ## ruff and mypy
-	ruff check unimr tests
-	ruff format --check unimr tests
-	mypy unimr
+	ruff check unimr flows tests
+	ruff format --check unimr flows tests
+	mypy unimr flows
 
 clean: ## remove what the pipeline made; the DVC cache and the environment stay
 	rm -rf .work models published data/raw data/prepared data/validated data/embeddings reports results.png

@@ -13,6 +13,11 @@ from tests.system.checkout import Project, checkout, commit
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Where the browser's pictures go; without it, into a folder that pytest removes."""
+    parser.addoption("--pictures", metavar="FOLDER", help="keep the pictures of tests/system/test_browser.py here")
+
+
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The pipeline, run from nothing with profile `ci`."""

@@ -65,6 +65,7 @@ def root(tmp_path) -> Path:
 def published(tmp_path_factory) -> Path:
     """A project folder with a published index: a small catalogue under a model that was never trained."""
     from unimr.config import load_params
+    from unimr.files import write_json
     from unimr.index.build import build
     from unimr.index.embed import embed
     from unimr.model.manifest import model_version
@@ -78,7 +79,8 @@ def published(tmp_path_factory) -> Path:
     model = UnifiedRetriever.load(root / "models/train_joint")
     version = model_version(root / "models/train_joint")
     embed(params, root, model, version)
-    build(params.index.model_copy(update={"text_languages": ["en"]}), root, model, version)
+    write_json(root / "metrics/evaluation.json", {})
+    build(params.index.model_copy(update={"text_languages": ["en"]}), root, model, version, UnifiedRetriever.load)
     return root
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,12 +14,12 @@ from unimr.stages import STAGES
 
 PROJECT = Path(__file__).parents[1]
 HEAVY = ("torch", "pandas", "numpy", "pymilvus", "milvus_lite", "great_expectations", "pyarrow", "PIL", "matplotlib")
-COMMANDS = ("search", "stage", "import", "rollback", "profile")
+COMMANDS = ("search", "stage", "import", "publish", "rollback", "monitor", "profile")
 
 
-def unimr(*arguments: str) -> subprocess.CompletedProcess[str]:
+def unimr(*arguments: str, folder: Path = PROJECT) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "unimr.cli", *arguments]
-    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
 
 
 def test_the_command_line_imports_nothing_heavy():
@@ -54,3 +56,13 @@ def test_no_library_is_asked_to_call_home():
     code = "import os, unimr.cli; print(os.environ['DO_NOT_TRACK'], os.environ['GX_ANALYTICS_ENABLED'])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split() == ["1", "false"]
+
+
+def test_monitor_says_what_is_wrong_and_ends_with_status_1(tmp_path):
+    shutil.copy(PROJECT / "params.yaml", tmp_path)
+    shutil.copytree(PROJECT / "profiles", tmp_path / "profiles")
+    done = unimr("monitor", folder=tmp_path)
+    assert done.returncode == 1
+    assert done.stdout.startswith("Act now: There is no index in published. Run `dvc repro`")
+    report = json.loads((tmp_path / "reports/monitoring/health.json").read_text(encoding="utf-8"))
+    assert report["verdict"] == "broken"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from unimr.config import choose_profile, load_params
+from unimr.config import choose_profile, load_params, place_overrides
 from unimr.errors import UnimrError
 
 PROJECT = Path(__file__).parents[1]
@@ -140,3 +140,36 @@ def test_what_is_no_yaml_of_sections_is_named(root, text, said):
 def test_params_cannot_be_changed_after_loading(root):
     with pytest.raises(ValueError, match="frozen"):
         load_params(root).train_text.steps = 3
+
+
+@pytest.mark.parametrize("kind", ["docker", "kubernetes"])
+def test_a_pool_of_containers_needs_an_image(root, kind):
+    change(root, "deploy", work_pool_type=kind)
+    with pytest.raises(UnimrError, match=rf"deploy: .*image is missing; a work pool of type {kind} needs it"):
+        load_params(root)
+    change(root, "deploy", job_variables={"image": "unimr:1"})
+    assert load_params(root).deploy.job_variables == {"image": "unimr:1"}
+
+
+def test_overrides_are_laid_over_the_profile(root):
+    choose_profile("ci", root)
+    changed = load_params(root, {"train_joint.steps": 7, "model.text": {"layers": 2}})
+    assert (changed.train_joint.steps, changed.model.text.layers) == (7, 2)
+    assert changed.model.text.buckets == load_params(root).model.text.buckets
+    assert load_params(root, {"profile": "demo"}).profile == "demo"
+
+
+def test_overrides_are_placed_where_their_values_stand(root):
+    choose_profile("ci", root)
+    overrides = {"train_joint.steps": 7, "train_joint.seed": 1, "model.text": {"layers": 2, "buckets": 64}}
+    assert place_overrides(overrides, root) == {
+        root / "params.yaml": {"train_joint": {"seed": 1}, "model": {"text": {"layers": 2}}},
+        root / "profiles" / "ci.yaml": {"train_joint": {"steps": 7}, "model": {"text": {"buckets": 64}}},
+    }
+    assert place_overrides({}, root) == {}
+
+
+@pytest.mark.parametrize("key", ["train_joint.stepz", "trian_joint.steps", "train_joint.steps.x"])
+def test_an_override_that_does_not_fit_is_refused(root, key):
+    with pytest.raises(UnimrError, match=r"params\.yaml.* does not fit"):
+        place_overrides({key: 7}, root)

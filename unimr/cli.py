@@ -111,12 +111,42 @@ def results() -> None:
 
 
 @app.command()
+def publish(
+    version: Annotated[str, typer.Argument(help="A version in published/versions, as metrics/index.json names it.")],
+) -> None:
+    """Make an index version live that was kept back or withdrawn, whatever its figures."""
+    from unimr.index.publish import promote
+
+    done = promote(ROOT, version)
+    typer.echo(f"Version {done.after} is live; before it was {done.before}.")
+
+
+@app.command()
 def rollback() -> None:
     """Make the index version before the published one live again."""
     from unimr.index.publish import rollback as roll_back
 
     done = roll_back(ROOT)
     typer.echo(f"Version {done.after} is live again; {done.before} was withdrawn.")
+
+
+@app.command()
+def monitor() -> None:
+    """Check the live index: whether it is whole, fresh, and finds what it should. Exit status 1: act.
+
+    Writes reports/monitoring/health.json.
+    """
+    from unimr.config import load_params
+    from unimr.files import write_json
+    from unimr.monitoring.health import REPORT, check_health
+
+    health = check_health(load_params(ROOT).monitor, ROOT)
+    write_json(ROOT / REPORT, health.to_json())
+    typer.echo(health.sentence)
+    for finding in health.findings:
+        typer.echo(f"  {finding.check}: {finding.verdict}. {finding.text}")
+    if health.verdict != "healthy":
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from unimr.errors import UnimrError
 from unimr.files import write_text
@@ -166,6 +166,28 @@ class EmbedParams(Section):
     batch_size: PositiveInt
 
 
+class GateTolerance(Section):
+    """How far each measure of the headline may lie below that of the published model."""
+
+    name_to_name_mrr: Share
+    keyword_to_item_mrr: Share
+    intent_to_item_mrr: Share
+    intent_distractor_to_item_mrr: Share
+    name_to_image_trained_recall_at_10: Share
+    name_to_image_unseen_style_recall_at_10: Share
+    nlu_intent_accuracy: Share
+    nlu_slot_f1: Share
+    composed_to_image_recall_at_10: Share
+    untrained_name_to_name_mrr: Share
+
+
+class GateParams(Section):
+    """When a version may be published; the limit is in queries a language and task, where models are measured anew."""
+
+    limit_per_language: PositiveInt
+    tolerance: GateTolerance
+
+
 class IndexParams(Section):
     """Stage `index`: where it lives and what it must reach before it is published."""
 
@@ -174,10 +196,32 @@ class IndexParams(Section):
     text_languages: list[str] = Field(min_length=1)
     min_recall_at_10: Share
     keep_versions: PositiveInt
+    gate: GateParams
+
+
+class MonitorParams(Section):
+    """What `unimr monitor` asks of the published index."""
+
+    max_age_days: Annotated[float, Field(gt=0)]
+    min_canary_recall_at_10: Share
+
+
+class DeployParams(Section):
+    """The work pool that the flows run in; `job_variables` are those of its type."""
+
+    work_pool: Annotated[str, Field(min_length=1)]
+    work_pool_type: Literal["process", "docker", "kubernetes"]
+    job_variables: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _has_an_image(self) -> Self:
+        if self.work_pool_type != "process" and "image" not in self.job_variables:
+            raise ValueError(f"job_variables.image is missing; a work pool of type {self.work_pool_type} needs it")
+        return self
 
 
 class Params(Section):
-    """All of `params.yaml`, a section a stage."""
+    """All of `params.yaml`: a section a stage, and those of the factory around them."""
 
     profile: str
     fetch: FetchParams
@@ -191,25 +235,73 @@ class Params(Section):
     evaluate: EvaluateParams
     embed: EmbedParams
     index: IndexParams
+    monitor: MonitorParams
+    deploy: DeployParams
 
 
-def load_params(root: Path = Path()) -> Params:
+def load_params(root: Path = Path(), overrides: Mapping[str, Any] | None = None) -> Params:
     """Read `params.yaml` under `root`, laid over with the profile it names.
+
+    Args:
+        root: the project folder.
+        overrides: single parameters to lay over both, such as `{"train_joint.steps": 300}`.
 
     Raises:
         UnimrError: a file is missing or not YAML, a key is unknown or misspelt, a value has the wrong type.
     """
-    path = root / "params.yaml"
+    path, given = root / "params.yaml", _nested(overrides or {})
     values = _read_yaml(path)
     profiles = sorted(file.stem for file in (root / "profiles").glob("*.yaml"))
-    profile = values.get("profile")
+    profile = given.get("profile", values.get("profile"))
     if profile not in profiles:
         raise UnimrError(f"{path}: profile: there is no profile {profile!r}.{_nearest(str(profile), profiles)}")
-    _overlay(values, _read_yaml(root / "profiles" / f"{profile}.yaml"))
+    overlay(values, _read_yaml(root / "profiles" / f"{profile}.yaml"))
+    overlay(values, given)
     try:
         return Params.model_validate(values)
     except ValidationError as error:
         raise UnimrError(_explain(path, error)) from error
+
+
+def place_overrides(overrides: Mapping[str, Any], root: Path = Path()) -> dict[Path, dict[str, Any]]:
+    """Check overrides and say where to write them: file → its part of them, nested.
+
+    A parameter that the profile sets is written in the profile's file, since what `params.yaml` says of it has no
+    effect; all others in `params.yaml`.
+
+    Raises:
+        UnimrError: with these overrides the parameters do not fit; see `load_params`.
+    """
+    profile = root / "profiles" / f"{load_params(root, overrides).profile}.yaml"
+    of_profile = _read_yaml(profile)
+    inside, outside = _split(_nested(overrides), of_profile)
+    return {path: part for path, part in ((root / "params.yaml", outside), (profile, inside)) if part}
+
+
+def _nested(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"a.b": 1}` → `{"a": {"b": 1}}`."""
+    values: dict[str, Any] = {}
+    for key, value in overrides.items():
+        for part in reversed(key.split(".")):
+            value = {part: value}
+        overlay(values, value)
+    return values
+
+
+def _split(values: dict[str, Any], known: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The part of nested values that is set in `known` too, and the rest."""
+    inside: dict[str, Any] = {}
+    outside: dict[str, Any] = {}
+    for key, value in values.items():
+        if not isinstance(known, dict) or key not in known:
+            outside[key] = value
+        elif isinstance(value, dict):
+            within, without = _split(value, known[key])
+            inside |= {key: within} if within else {}
+            outside |= {key: without} if without else {}
+        else:
+            inside[key] = value
+    return inside, outside
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -224,11 +316,11 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-def _overlay(base: dict[str, Any], changes: dict[str, Any]) -> None:
+def overlay(base: dict[str, Any], changes: dict[str, Any]) -> None:
     """Lay `changes` over `base`, section by section; lists and plain values are replaced."""
     for key, value in changes.items():
         if isinstance(value, dict) and isinstance(base.get(key), dict):
-            _overlay(base[key], value)
+            overlay(base[key], value)
         else:
             base[key] = value
 

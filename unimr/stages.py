@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import logging
-import signal
-import sys
 import time
 from pathlib import Path
 
 from unimr.config import load_params
 from unimr.errors import UnimrError
+from unimr.processes import die_with_parent
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +27,6 @@ STAGES = {
 }
 """Stage → the function that runs it; imported only when it runs, since no stage needs the libraries of all."""
 
-PR_SET_PDEATHSIG = 1
-
 
 def run_stage(name: str, root: Path) -> None:
     """Run one stage in the project folder `root`.
@@ -40,15 +36,9 @@ def run_stage(name: str, root: Path) -> None:
     """
     if name not in STAGES:
         raise UnimrError(f"There is no stage {name!r}. Stages: {', '.join(STAGES)}.")
-    _die_with_parent()
+    die_with_parent()
     params = load_params(root)
     module, function = STAGES[name].split(":")
     started = time.perf_counter()
     getattr(importlib.import_module(module), function)(params, root)
     log.info("%s: done in %.1f s (profile %s)", name, time.perf_counter() - started, params.profile)
-
-
-def _die_with_parent() -> None:
-    """Ask Linux to send this process SIGTERM when DVC dies, so that no trainer is left running alone."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -13,6 +13,7 @@ from unimr.errors import UnimrError
 from unimr.evaluation.evaluate import write_evaluation
 from unimr.evaluation.report import data_uri
 
+VERSION = "000000000001"
 HOSTILE = '<script>alert("x")</script>rot'
 
 
@@ -26,7 +27,7 @@ def read(path):
 
 
 def test_the_stage_writes_everything_it_promises(model, params, root):
-    write_evaluation(model, params, root)
+    write_evaluation(model, VERSION, params, root)
     metrics = read(root / "metrics" / "evaluation.json")
     assert metrics["name_to_name"]["mrr"] == 0.625
     assert metrics["name_to_name"]["mrr_low"] <= 0.625 <= metrics["name_to_name"]["mrr_high"]
@@ -57,10 +58,10 @@ def add_queries_with_spread(root, tables):
 
 def test_the_same_model_and_tables_give_the_same_bytes(model, params, root, tables):
     add_queries_with_spread(root, tables)
-    write_evaluation(model, params, root)
+    write_evaluation(model, VERSION, params, root)
     files = [root / "metrics" / "evaluation.json", *sorted((root / "plots").iterdir())]
     first = [file.read_bytes() for file in files]
-    write_evaluation(model, params, root)
+    write_evaluation(model, VERSION, params, root)
     assert [file.read_bytes() for file in files] == first
 
 
@@ -69,7 +70,7 @@ def test_the_page_is_self_contained_and_escapes_what_the_data_say(model, params,
     write_table(root / "data" / "validated", "queries", queries)
     texts = tables.texts.assign(text=tables.texts["text"].replace("red", "<b>red</b>"))
     write_table(root / "data" / "validated", "texts", texts)
-    write_evaluation(model, params, root)
+    write_evaluation(model, VERSION, params, root)
     page = (root / "reports" / "evaluation" / "index.html").read_text(encoding="utf-8")
     assert "<script" not in page
     assert "<b>red" not in page
@@ -82,7 +83,7 @@ def test_the_page_is_self_contained_and_escapes_what_the_data_say(model, params,
 def test_the_page_says_what_was_lost_and_what_was_left_out(model, params, root):
     (root / "models" / "train_text").mkdir(parents=True)
     (root / "models" / "train_text" / "metrics.json").write_text('{"name_to_name_mrr": 0.9}', encoding="utf-8")
-    write_evaluation(model, params, root)
+    write_evaluation(model, VERSION, params, root)
     page = (root / "reports" / "evaluation" / "index.html").read_text(encoding="utf-8")
     assert '<span class="missed">lost</span>' in page
     assert "1 queries are not scored" in page
@@ -92,7 +93,7 @@ def test_the_page_says_what_was_lost_and_what_was_left_out(model, params, root):
 
 def test_without_utterances_the_rest_is_still_reported(model, params, root, tables):
     write_table(root / "data" / "validated", "utterances", tables.utterances.iloc[:0])
-    write_evaluation(model, params, root)
+    write_evaluation(model, VERSION, params, root)
     assert "nlu" not in read(root / "metrics" / "evaluation.json")
     assert not (root / "reports" / "evaluation" / "nlu_confusion.png").exists()
 
@@ -100,7 +101,7 @@ def test_without_utterances_the_rest_is_still_reported(model, params, root, tabl
 def test_a_missing_table_is_named(model, params, root):
     (root / "data" / "validated" / "qrels.parquet").unlink()
     with pytest.raises(UnimrError, match="qrels"):
-        write_evaluation(model, params, root)
+        write_evaluation(model, VERSION, params, root)
     assert not (root / "metrics").exists()
 
 

@@ -8,7 +8,7 @@ import pytest
 from unimr.index.build import build
 from unimr.index.embed import embed
 
-from .small_index import VERSION, WordEncoder, index_params, params, write_root
+from .small_index import VERSION, WordEncoder, index_params, params, word_encoder, write_root
 
 
 @pytest.fixture(scope="session")
@@ -29,5 +29,5 @@ def root(embedded_root, tmp_path) -> Path:
 
 @pytest.fixture
 def published(root) -> Path:
-    build(index_params(), root, WordEncoder(), VERSION)
+    build(index_params(), root, WordEncoder(), VERSION, word_encoder)
     return root

@@ -91,6 +91,7 @@ def write_root(root: Path) -> None:
     """A project folder: validated tables and a model folder whose content the encoder does not need."""
     write_tables(root)
     write_json(root / "models/train_joint/config.json", {"dim": DIM})
+    write_json(root / "metrics/evaluation.json", {})
 
 
 def index_params(**changes: object) -> IndexParams:
@@ -99,6 +100,11 @@ def index_params(**changes: object) -> IndexParams:
 
 def params(**changes: object) -> Params:
     return load_params(PROJECT).model_copy(update={"index": index_params(**changes)})
+
+
+def word_encoder(folder: Path) -> WordEncoder:
+    """The model in any folder."""
+    return WordEncoder()
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from unimr.index.publish import current_version, versions_folder
 from unimr.index.schema import COLLECTIONS, IMAGES, TEXTS
 from unimr.index.store import Rows, Store
 
-from .small_index import DIM, VERSION, WordEncoder, index_params, write_tables
+from .small_index import DIM, VERSION, WordEncoder, index_params, word_encoder, write_tables
 
 
 def rewrite(root: Path, spec, change) -> None:
@@ -77,18 +77,18 @@ def test_sabotaged_rows_are_refused_with_their_reason(root, kind):
     spec, change, reason = ROW_SABOTAGE[kind]
     rewrite(root, spec, change)
     with pytest.raises(UnimrError, match=rf"was not published: .*{reason}"):
-        build(index_params(), root, WordEncoder(), VERSION)
+        build(index_params(), root, WordEncoder(), VERSION, word_encoder)
     assert not (root / "published").exists()
 
 
 def test_embeddings_of_another_model_are_refused(root):
     with pytest.raises(UnimrError, match=f"made by model {VERSION}, the model is other"):
-        build(index_params(), root, WordEncoder(), "other")
+        build(index_params(), root, WordEncoder(), "other", word_encoder)
 
 
 def test_a_model_of_another_dimension_is_refused(root):
     with pytest.raises(UnimrError, match=f"{DIM} dimensions, the model has 32"):
-        build(index_params(), root, WordEncoder(32), VERSION)
+        build(index_params(), root, WordEncoder(32), VERSION, word_encoder)
 
 
 def test_a_model_that_embeds_otherwise_is_refused(root):
@@ -97,20 +97,20 @@ def test_a_model_that_embeds_otherwise_is_refused(root):
             return super()._word(word + "!")
 
     with pytest.raises(UnimrError, match="do not belong together"):
-        build(index_params(), root, Retrained(), VERSION)
+        build(index_params(), root, Retrained(), VERSION, word_encoder)
 
 
 def test_stale_embeddings_are_refused(root):
     write_tables(root, changed_name="tomcat")
     with pytest.raises(UnimrError, match="stale"):
-        build(index_params(), root, WordEncoder(), VERSION)
+        build(index_params(), root, WordEncoder(), VERSION, word_encoder)
 
 
 def test_changed_vectors_under_an_old_manifest_are_refused(root):
     path = root / EMBEDDINGS / "images.parquet"
     write_rows(path, IMAGES, swapped(read_rows(path, IMAGES)))
     with pytest.raises(UnimrError, match=r"images\.parquet is missing or was changed"):
-        build(index_params(), root, WordEncoder(), VERSION)
+        build(index_params(), root, WordEncoder(), VERSION, word_encoder)
 
 
 def test_a_lexical_index_of_something_else_is_refused(root):
@@ -121,7 +121,7 @@ def test_a_lexical_index_of_something_else_is_refused(root):
     LexicalIndex.build(texts).save(folder)
     rewrite(root, IMAGES, lambda rows: rows)
     with pytest.raises(UnimrError, match="does not find"):
-        build(index_params(), root, WordEncoder(), VERSION)
+        build(index_params(), root, WordEncoder(), VERSION, word_encoder)
 
 
 def faulty_insert(change):
@@ -146,7 +146,7 @@ def test_a_store_that_holds_something_else_is_refused_and_nothing_is_left(publis
     change, reason = STORE_SABOTAGE[kind]
     monkeypatch.setattr(Store, "insert", faulty_insert(change))
     with pytest.raises(UnimrError, match=reason):
-        build(index_params(index_type="HNSW"), published, WordEncoder(), VERSION)
+        build(index_params(index_type="HNSW"), published, WordEncoder(), VERSION, word_encoder)
     assert current_version(published) == before
     assert [path.name for path in versions_folder(published).iterdir()] == [before]
 
@@ -155,7 +155,7 @@ def test_a_search_that_misses_neighbours_is_refused(root, monkeypatch):
     search = Store.search
     monkeypatch.setattr(Store, "search", lambda self, *args: [hits[5:] for hits in search(self, *args)])
     with pytest.raises(UnimrError, match=r"recall_at_10 of the images .* is 0\.\d+, below index.min_recall"):
-        build(index_params(), root, WordEncoder(), VERSION)
+        build(index_params(), root, WordEncoder(), VERSION, word_encoder)
 
 
 def test_a_version_holds_all_a_search_needs_and_metrics_are_written(published):
@@ -172,5 +172,5 @@ def test_a_version_holds_all_a_search_needs_and_metrics_are_written(published):
 def test_the_same_content_is_the_same_version_and_is_not_built_again(published):
     folder = versions_folder(published) / current_version(published)
     written = (folder / "manifest.json").stat().st_mtime_ns
-    assert build(index_params(), published, WordEncoder(), VERSION) == folder.name
+    assert build(index_params(), published, WordEncoder(), VERSION, word_encoder) == folder.name
     assert (folder / "manifest.json").stat().st_mtime_ns == written

@@ -18,13 +18,13 @@ from unimr.index.embed import embed
 from unimr.index.publish import current_version, history, rollback, verify_version, versions_folder
 from unimr.search.engine import SearchEngine
 
-from .small_index import PROJECT, VERSION, WordEncoder, index_params, params, write_tables
+from .small_index import PROJECT, VERSION, WordEncoder, index_params, params, word_encoder, write_tables
 
 
 def publish_changed(root, name: str) -> str:
     write_tables(root, changed_name=name)
     embed(params(), root, WordEncoder(), VERSION)
-    return build(index_params(), root, WordEncoder(), VERSION)
+    return build(index_params(), root, WordEncoder(), VERSION, word_encoder)
 
 
 def top_of(root, query: str) -> str:
@@ -89,41 +89,39 @@ def test_a_bit_flipped_file_is_named_on_opening(published, name):
 BUILD = """
 import sys
 from pathlib import Path
-from tests.index.small_index import VERSION, WordEncoder, index_params
+from tests.index.small_index import VERSION, WordEncoder, index_params, word_encoder
 from unimr.index.build import build
 print("ready", flush=True)
-build(index_params(), Path(sys.argv[1]), WordEncoder(), VERSION)
+build(index_params(), Path(sys.argv[1]), WordEncoder(), VERSION, word_encoder)
 print("done", flush=True)
 """
 
 
-def test_kill_at_any_moment_leaves_the_old_or_the_new_version_whole(published):
+def start_build(root):
+    process = subprocess.Popen([sys.executable, "-c", BUILD, str(root)], stdout=subprocess.PIPE, text=True, cwd=PROJECT)
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def test_kill_at_any_moment_leaves_the_old_or_the_new_version_whole(published, tmp_path):
     old = current_version(published)
     write_tables(published, changed_name="moggy")
     embed(params(), published, WordEncoder(), VERSION)
-    durations, states = [], []
+    undisturbed = shutil.copytree(published, tmp_path / "undisturbed")
+    process, started = start_build(undisturbed), time.perf_counter()
+    assert process.communicate()[0] == "done\n"
+    duration, new = time.perf_counter() - started, current_version(undisturbed)
     rng = random.Random(0)
-    for attempt in range(6):
-        process = subprocess.Popen(
-            [sys.executable, "-c", BUILD, str(published)], stdout=subprocess.PIPE, text=True, cwd=PROJECT
-        )
-        assert process.stdout.readline() == "ready\n"
-        started = time.perf_counter()
-        if attempt == 0:  # how long an undisturbed build takes
-            assert process.communicate()[0] == "done\n"
-            durations.append(time.perf_counter() - started)
-            new = current_version(published)
-            rollback(published)
-            shutil.rmtree(versions_folder(published) / new)
-            continue
-        time.sleep(durations[0] * rng.uniform(0.1, 1.0))
+    for _ in range(5):
+        process = start_build(published)
+        time.sleep(duration * rng.uniform(0.1, 1.0))
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
-        states.append(current_version(published))
-        assert states[-1] in (old, new)
-        verify_version(versions_folder(published) / states[-1])
+        live = current_version(published)
+        assert live in (old, new)
+        verify_version(versions_folder(published) / live)
         assert top_of(published, "dog") == "dog"
-    build(index_params(), published, WordEncoder(), VERSION)
+    build(index_params(), published, WordEncoder(), VERSION, word_encoder)
     assert current_version(published) == new
     assert not list(versions_folder(published).glob("*.tmp-*"))
 
@@ -131,7 +129,7 @@ def test_kill_at_any_moment_leaves_the_old_or_the_new_version_whole(published):
 SEARCH = """
 import sys
 from pathlib import Path
-from tests.index.small_index import WordEncoder
+from tests.index.small_index import WordEncoder, word_encoder
 from unimr.search.engine import SearchEngine
 with SearchEngine.open(Path(sys.argv[1]), load=lambda folder: WordEncoder()) as engine:
     print("open", flush=True)

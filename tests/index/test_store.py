@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from unimr.errors import UnimrError
+from unimr.index.embed import digest
 from unimr.index.schema import IMAGES, UNKNOWN_NUMBER, Filter, satisfies
 from unimr.index.store import Rows, Store, check_vectors, expression
 
@@ -70,6 +71,15 @@ def test_vectors_are_fetched_by_id(store):
     fetched = store.fetch("images", IMAGES, ["3/x", "unknown", "69/x"])
     assert set(fetched) == {"3/x", "69/x"}
     assert np.array_equal(fetched["3/x"], rows().vectors[3])
+
+
+def test_all_vectors_are_fetched_over_several_batches(tmp_path):
+    content = rows(2_300)
+    with Store(str(tmp_path / "milvus.db")) as opened:
+        opened.create("images", IMAGES, 16, "FLAT", 2_300)
+        opened.insert("images", IMAGES, content)
+        stored = opened.fetch_all("images", IMAGES)
+    assert digest(list(stored), np.stack(list(stored.values()))) == digest(content.ids(IMAGES), content.vectors)
 
 
 def test_count(store):

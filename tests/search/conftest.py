@@ -8,7 +8,7 @@ from unimr.index.build import build
 from unimr.index.embed import embed
 from unimr.search.engine import SearchEngine
 
-from ..index.small_index import VERSION, WordEncoder, index_params, params, write_root
+from ..index.small_index import VERSION, WordEncoder, index_params, params, word_encoder, write_root
 
 
 @pytest.fixture(scope="session")
@@ -16,7 +16,7 @@ def published_root(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("published")
     write_root(root)
     embed(params(), root, WordEncoder(), VERSION)
-    build(index_params(), root, WordEncoder(), VERSION)
+    build(index_params(), root, WordEncoder(), VERSION, word_encoder)
     return root
 
 

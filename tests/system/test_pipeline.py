@@ -78,6 +78,10 @@ def test_a_change_runs_what_depends_on_it_and_reverting_runs_nothing(project: Pr
     set_parameter(project, "image_weight: 0.9", "image_weight: 1.0")
     output = project.run("dvc", "repro").stdout
     assert "train_joint" not in ran(output)
+    assert ran(output)[-1] == "index"  # always run: whether a version goes live depends on what is live
+    index = json.loads((project.root / "metrics" / "index.json").read_text(encoding="utf-8"))
+    live = json.loads((project.root / "published" / "current.json").read_text(encoding="utf-8"))["version"]
+    assert (index["version"] == live) == index["published"] == (not index["gate"]["reasons"])
     assert (project.root / "models" / "train_joint" / "manifest.json").read_bytes() == weights
 
 

@@ -9,13 +9,14 @@ from unimr.config import Params
 from unimr.evaluation import plots, report
 from unimr.evaluation.headline import RETAINED, headline, retained
 from unimr.evaluation.latency import encoding_latency, model_size
-from unimr.evaluation.measure import Evaluation, Options, measure, picture_bytes
+from unimr.evaluation.measure import Evaluation, Options, measure, measured_on, picture_bytes
 from unimr.evaluation.scoring import Encoder, Retriever, WorstQuery, worst_queries
 from unimr.evaluation.tasks import Tables
 from unimr.files import read_json, write_json
 
 logger = logging.getLogger(__name__)
 
+TABLES = Path("data/validated")
 MODEL = Path("models/train_joint")
 REPORT = Path("reports/evaluation")
 
@@ -32,18 +33,19 @@ def run(params: Params, root: Path) -> None:
     Raises:
         UnimrError: the model or a table is missing or damaged.
     """
+    from unimr.model.manifest import model_version
     from unimr.model.retriever import UnifiedRetriever
 
-    write_evaluation(UnifiedRetriever.load(root / MODEL), params, root)
+    write_evaluation(UnifiedRetriever.load(root / MODEL), model_version(root / MODEL), params, root)
 
 
-def write_evaluation(model: Retriever, params: Params, root: Path) -> None:
-    """Measure a model and write what was found.
+def write_evaluation(model: Retriever, version: str, params: Params, root: Path) -> None:
+    """Measure a model of the given version and write what was found.
 
     Writes `metrics/evaluation.json` (the same model and tables give the same bytes), `metrics/latency.json`,
     `plots/languages.csv`, `plots/nlu_confusion.csv`, and in `reports/evaluation/` the page and the PNG plots.
     """
-    tables = Tables.load(root / "data" / "validated")
+    tables = Tables.load(root / TABLES)
     encoder = Encoder(model, picture_bytes(tables))
     options = Options(
         samples=params.evaluate.bootstrap_samples,
@@ -54,7 +56,8 @@ def write_evaluation(model: Retriever, params: Params, root: Path) -> None:
     evaluation = measure(encoder, tables, options)
     kept = retained(evaluation.metrics(), _stage_metrics(root))
     size = model_size(model, root / MODEL)
-    write_json(root / "metrics" / "evaluation.json", evaluation.metrics() | {"retained": kept, "model": size})
+    origin = {"measured_on": measured_on(root / TABLES), "model": {"version": version} | size}
+    write_json(root / "metrics" / "evaluation.json", evaluation.metrics() | {"retained": kept} | origin)
     latency = encoding_latency(
         model, list(tables.queries["text"][:TIMED_INPUTS]), list(tables.images["image"][:TIMED_INPUTS])
     )

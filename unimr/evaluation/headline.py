@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from unimr.evaluation.intervals import Score
 from unimr.evaluation.measure import NLU, Evaluation
-
-TARGETS = Path(__file__).with_name("targets.yaml")
+from unimr.evaluation.targets import targets
 
 RETAINED = {
     "train_text": {"name_to_name_mrr": ("name_to_name", "mrr")},
@@ -38,7 +34,7 @@ class HeadlineRow:
 
 def headline(evaluation: Evaluation) -> list[HeadlineRow]:
     """The lines of the headline, in the order of `targets.yaml`."""
-    return [_row(target, evaluation) for target in _targets()]
+    return [_row(target, evaluation) for target in targets()]
 
 
 def retained(metrics: dict[str, Any], before: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
@@ -55,10 +51,6 @@ def retained(metrics: dict[str, Any], before: dict[str, dict[str, float]]) -> di
             if then is not None and now is not None:
                 rows[name] = {"before": round(then, 4), "after": now, "change": round(now - then, 4)}
     return rows
-
-
-def _targets() -> list[dict[str, Any]]:
-    return list(yaml.safe_load(TARGETS.read_text(encoding="utf-8")))
 
 
 def _row(target: dict[str, Any], evaluation: Evaluation) -> HeadlineRow:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 import zlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+from unimr.data.tables import table_files
 from unimr.evaluation import nlu
 from unimr.evaluation.intervals import Statistic, Summary, summarise
 from unimr.evaluation.retrieval import MEASURES, FloatArray
@@ -25,6 +28,7 @@ from unimr.evaluation.scoring import (
     vector_scorer,
 )
 from unimr.evaluation.tasks import Gallery, RetrievalTask, Tables, build_tasks, sample_by_language
+from unimr.files import sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -114,6 +118,14 @@ def evaluate_model(model: Retriever, tables: Tables, options: Options | None = N
         UnimrError: the model gives vectors that are not finite.
     """
     return measure(Encoder(model, picture_bytes(tables)), tables, options or Options()).metrics()
+
+
+def measured_on(tables: Path) -> str:
+    """Hash of what decides the figures of a model besides the model: the tables in this folder, and this code."""
+    names = ("images", "texts", "queries", "qrels", "utterances")
+    files = [path for name in names for path in table_files(tables, name)]
+    files += sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256("".join(sha256_of(path) for path in files).encode()).hexdigest()[:16]
 
 
 def picture_bytes(tables: Tables) -> dict[str, bytes]:

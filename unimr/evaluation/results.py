@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from unimr.evaluation.headline import TARGETS
+from unimr.evaluation.targets import targets
 from unimr.files import read_json
 
 BASELINES = ("tfidf", "bm25", "random", "picture_alone", "words_alone")
@@ -20,9 +18,8 @@ def results_table(root: Path) -> str:
         UnimrError: nothing was evaluated yet.
     """
     metrics: dict[str, Any] = read_json(root / "metrics" / "evaluation.json")
-    targets: list[dict[str, Any]] = yaml.safe_load(TARGETS.read_text(encoding="utf-8"))
     lines = ["| measure | score | 95 % interval | n | baselines | aim |", "|---|---:|---|---:|---|---:|"]
-    lines += [_row(target, metrics) for target in targets]
+    lines += [_row(target, metrics) for target in targets()]
     return "\n".join(lines)
 
 

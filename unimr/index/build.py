@@ -1,4 +1,4 @@
-"""Stage `index`: builds a version from the embeddings, verifies it, publishes it."""
+"""Stage `index`: builds a version from the embeddings, verifies it, and publishes it or keeps it back."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ import hashlib
 import json
 import logging
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from unimr.config import IndexParams, Params
-from unimr.files import atomic_folder, write_json
-from unimr.index import verify
+from unimr.evaluation.scoring import Retriever
+from unimr.files import atomic_folder, read_json, write_json
+from unimr.index import gate, verify
 from unimr.index.catalogue import Catalogue, write_catalogue
 from unimr.index.embed import EMBEDDINGS, MODEL, TABLES, read_manifest, read_rows
 from unimr.index.encoder import Encoder
 from unimr.index.lexical import ARRAYS, VOCABULARY, LexicalIndex
 from unimr.index.publish import (
     collection_name,
+    keep_back,
     publish,
     publishing,
     verify_version,
@@ -31,7 +34,7 @@ log = logging.getLogger(__name__)
 
 METRICS = Path("metrics/index.json")
 SLOT_VALUES = "slot_values.json"
-LAYOUT = 1
+LAYOUT = 2
 """Of a version folder; a change makes new versions of the same content."""
 
 
@@ -40,11 +43,24 @@ def run(params: Params, root: Path) -> None:
     from unimr.model.manifest import model_version
     from unimr.model.retriever import UnifiedRetriever
 
-    build(params.index, root, UnifiedRetriever.load(root / MODEL), model_version(root / MODEL))
+    load = UnifiedRetriever.load
+    build(params.index, root, load(root / MODEL), model_version(root / MODEL), load)
 
 
-def build(params: IndexParams, root: Path, model: Encoder, model_version: str) -> str:
-    """Build, verify and publish a version; returns its name, a hash of its content.
+def build(
+    params: IndexParams, root: Path, model: Encoder, model_version: str, load: Callable[[Path], Retriever]
+) -> str:
+    """Build and verify a version, and publish it unless its model is worse than the published one.
+
+    Args:
+        params: the section `index`.
+        root: the project folder.
+        model: the model in `models/train_joint`.
+        model_version: its version.
+        load: gives the model in a folder, where the gate has to measure one.
+
+    Returns:
+        The name of the version, a hash of its content.
 
     Raises:
         UnimrError: the embeddings or the build do not pass a check; the published version is unchanged.
@@ -64,9 +80,24 @@ def build(params: IndexParams, root: Path, model: Encoder, model_version: str) -
             with atomic_folder(folder) as temporary:
                 write_version(temporary, version, params, root, rows, manifest)
         notes = verify_version(folder)
-        publish(root, version, params.keep_versions)
-    write_json(root / METRICS, {key: notes[key] for key in ("version", "model_version", "rows", "recall_at_10")})
+        verdict = gate.judge(params.gate, root, folder, load)
+        settle(root, version, verdict, params.keep_versions)
+    found = {key: notes[key] for key in ("version", "model_version", "rows", "recall_at_10")}
+    write_json(root / METRICS, found | {"published": verdict.passed, "gate": verdict.to_json()})
     return version
+
+
+def settle(root: Path, version: str, verdict: gate.Verdict, keep: int) -> None:
+    """Publish a version or keep it back, as the gate says, and say so. Call it inside `publishing`."""
+    if verdict.passed:
+        publish(root, version, keep)
+        log.info("Published: %s", version)
+    else:
+        keep_back(root, version, keep)
+        log.warning(
+            "Kept, not published: %s. %s stays live. To publish it all the same: unimr publish %s",
+            "; ".join(verdict.reasons), verdict.champion, version,
+        )  # fmt: skip
 
 
 def content_hash(params: IndexParams, manifest: dict[str, Any]) -> str:
@@ -90,6 +121,7 @@ def write_version(
         shutil.copyfile(root / EMBEDDINGS / name, folder / name)
     shutil.copyfile(root / TABLES / SLOT_VALUES, folder / SLOT_VALUES)
     shutil.copytree(root / MODEL, folder / "model")
+    write_json(folder / gate.EVALUATION, read_json(root / gate.METRICS))
     write_catalogue(root / TABLES, folder)
     recall = check_store(uri, version, params, rows)
     verify.check_lexical(LexicalIndex.load(folder), Catalogue(folder))
@@ -101,6 +133,7 @@ def write_version(
         "data_hash": manifest["data_hash"],
         "dim": manifest["dim"],
         "rows": manifest["rows"],
+        "digests": manifest["digests"],
         "recall_at_10": recall,
     }
     write_version_manifest(folder, notes)

@@ -2,6 +2,11 @@
 
 `data/embeddings/` holds `images.parquet` and `texts.parquet` (ids, attributes, a fixed-size-list column `vector`), the
 lexical index, and `manifest.json`: the model's version, the hash of the tables, and the digest of what was written.
+
+Only contents that this model has not embedded before are encoded; the others come from the embedding cache. That must
+not change a byte of the result, and a matrix product rounds a row differently with the number of rows beside it. So
+pictures are encoded in batches of one size, the last one filled up, and texts, whose length and words shape a batch,
+one by one: 2 ms a text instead of 0.6 ms on 2 cores.
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ from unimr.config import Params
 from unimr.data.tables import item_attributes, read_table, table_files
 from unimr.errors import UnimrError
 from unimr.files import atomic_folder, read_json, sha256_of, write_json
+from unimr.index.embedding_cache import EmbeddingCache
 from unimr.index.encoder import Encoder
 from unimr.index.lexical import LexicalIndex
 from unimr.index.schema import COLLECTIONS, IMAGES, NUMBER_FIELDS, TEXTS, UNKNOWN_NUMBER, CollectionSpec
@@ -52,33 +58,39 @@ def embed(params: Params, root: Path, model: Encoder, version: str) -> None:
     """
     tables = root / TABLES
     texts = read_table(tables, "texts")
+    cache = EmbeddingCache(root, {"model_version": version, "batch_size": params.embed.batch_size}, model.dim)
     rows = {
-        IMAGES.name: embed_images(tables, model, params.embed.batch_size),
-        TEXTS.name: embed_texts(tables, model, texts, params.index.text_languages),
+        IMAGES.name: embed_images(tables, model, params.embed.batch_size, cache),
+        TEXTS.name: embed_texts(tables, model, texts, params.index.text_languages, cache),
     }
     for spec in COLLECTIONS:
         check_vectors(f"The embeddings of {spec.name}", rows[spec.name].ids(spec), rows[spec.name].vectors, model.dim)
+    cache.save()
     with atomic_folder(root / EMBEDDINGS) as folder:
         for spec in COLLECTIONS:
             write_rows(folder / f"{spec.name}.parquet", spec, rows[spec.name])
         LexicalIndex.build(texts).save(folder)
         write_json(folder / MANIFEST, describe(folder, rows, version, data_hash(tables), model.dim))
-    log.info("Embedded %s", {name: len(each.vectors) for name, each in rows.items()})
+    for name, counts in cache.counts.items():
+        log.info("%s: %d encoded, %d reused, %d rows", name, *counts.values(), len(rows[name].vectors))
 
 
-def embed_images(tables: Path, model: Encoder, batch_size: int) -> Rows:
+def embed_images(tables: Path, model: Encoder, batch_size: int, cache: EmbeddingCache) -> Rows:
     """Rows of the collection `images`, in the order of the table."""
     images = read_table(tables, "images", ["image_id", "item_id", "style", "attributes", "image"])
-    parts = [
-        model.encode_images(images["image"].iloc[start : start + batch_size].tolist())
-        for start in range(0, len(images), batch_size)
-    ]
+
+    def encode(pictures: list[bytes]) -> np.ndarray:
+        batches = [pictures[start : start + batch_size] for start in range(0, len(pictures), batch_size)]
+        batches[-1] += batches[-1][:1] * (batch_size - len(batches[-1]))
+        return np.concatenate([model.encode_images(batch) for batch in batches])[: len(pictures)]
+
+    vectors = cache.encode(IMAGES.name, images["image"].tolist(), encode)
     attributes = images["attributes"].tolist()
     fields = {name: images[name].tolist() for name in ("image_id", "item_id", "style")}
-    return Rows(fields | _attribute_columns(attributes), _stack(parts, model.dim))
+    return Rows(fields | _attribute_columns(attributes), vectors)
 
 
-def embed_texts(tables: Path, model: Encoder, texts: pd.DataFrame, languages: list[str]) -> Rows:
+def embed_texts(tables: Path, model: Encoder, texts: pd.DataFrame, languages: list[str], cache: EmbeddingCache) -> Rows:
     """Rows of the collection `texts`: names and descriptions in the given languages.
 
     Raises:
@@ -94,7 +106,11 @@ def embed_texts(tables: Path, model: Encoder, texts: pd.DataFrame, languages: li
     fields = {name: wanted[name].tolist() for name in ("text_id", "item_id", "lang", "kind")}
     fields["text"] = [text[:MAX_TEXT_CHARACTERS] for text in wanted["text"]]
     attributes = [of_item.get(item, {}) for item in fields["item_id"]]
-    vectors = model.encode_texts(wanted["text"].tolist())
+
+    def encode(strings: list[str]) -> np.ndarray:
+        return np.concatenate([model.encode_texts([each]) for each in strings])
+
+    vectors = cache.encode(TEXTS.name, wanted["text"].tolist(), encode)
     return Rows(fields | _attribute_columns(attributes), vectors)
 
 
@@ -177,7 +193,3 @@ def _attribute_columns(attributes: list[dict[str, str]]) -> dict[str, list[Any]]
 
 def _number(value: str | None) -> int:
     return int(value) if value is not None and value.isdecimal() else UNKNOWN_NUMBER
-
-
-def _stack(parts: list[np.ndarray], dim: int) -> np.ndarray:
-    return np.concatenate(parts) if parts else np.zeros((0, dim), np.float32)

@@ -1,7 +1,8 @@
 """Publishing: versions in folders of their own, and one small file that says which is live.
 
-`published/versions/<version>/` never changes once it stands. `published/current.json` names the live version and the
-ones before it; it is replaced in one step, so that a process killed at any moment leaves the old or the new version.
+`published/versions/<version>/` never changes once it stands. `published/current.json` names the live version, the
+ones before it, those that were built and kept back, and those that a person withdrew; it is replaced in one step, so
+that a process killed at any moment leaves the old or the new version live.
 On a server the collections of a version carry its name, and an alias a collection follows for other clients.
 """
 
@@ -13,7 +14,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,20 @@ MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
-class Rollback:
-    """What a rollback did: the version that was live, and the one that is live now."""
+class Switch:
+    """The version that was live, and the one that is live now."""
 
     before: str
     after: str
+
+
+@dataclass(frozen=True)
+class _Pointer:
+    """What `published/current.json` says; see `history`, `versions` and `withdrawn`."""
+
+    history: list[str]
+    versions: list[str]
+    withdrawn: dict[str, str]
 
 
 def versions_folder(root: Path) -> Path:
@@ -44,12 +54,17 @@ def versions_folder(root: Path) -> Path:
 
 def history(root: Path) -> list[str]:
     """Published versions, oldest first; the last one is live. Empty where nothing was published."""
-    pointer = root / PUBLISHED / POINTER
-    if not pointer.exists():
-        return []
-    content = read_json(pointer)
-    found: list[str] = content["history"]
-    return found
+    return _read_pointer(root).history
+
+
+def versions(root: Path) -> list[str]:
+    """Versions that stand, published or kept back, by when that was last decided, oldest first."""
+    return [version for version in _read_pointer(root).versions if (versions_folder(root) / version).exists()]
+
+
+def withdrawn(root: Path) -> dict[str, str]:
+    """Versions that a person withdrew by a rollback → the versions of their models."""
+    return _read_pointer(root).withdrawn
 
 
 def current_version(root: Path) -> str:
@@ -121,14 +136,46 @@ def publish(root: Path, version: str, keep: int) -> None:
     Raises:
         UnimrError: the version is missing or damaged.
     """
-    manifest = verify_version(versions_folder(root) / version)
-    found = [each for each in history(root) if each != version]
-    _point(root, [*found, version][-keep:], manifest)
-    _remove_old(root)
+    model = verify_version(versions_folder(root) / version)["model_version"]
+    published = [each for each in history(root) if each != version]
+    others = {each: its for each, its in withdrawn(root).items() if each != version and its != model}
+    _settle(root, _Pointer([*published, version], versions(root), others), version, keep)
 
 
-def rollback(root: Path) -> Rollback:
-    """Make the version before the live one live again.
+def keep_back(root: Path, version: str, keep: int) -> None:
+    """Keep a version without making it live; remove versions beyond the newest `keep`. Call it inside `publishing`."""
+    _settle(root, _read_pointer(root), version, keep)
+
+
+def confirm(root: Path) -> None:
+    """Note that the live version is what the pipeline gives now: its age counts from here.
+
+    Raises:
+        UnimrError: nothing is published.
+    """
+    current_version(root)
+    (root / PUBLISHED / POINTER).touch()
+
+
+def promote(root: Path, version: str) -> Switch:
+    """Make a version live that stands, whatever the gate said of it.
+
+    Raises:
+        UnimrError: there is no such version, or it is damaged.
+    """
+    with publishing(root):
+        before, standing = current_version(root), versions(root)
+        if version not in standing:
+            raise UnimrError(
+                f"There is no index version {version!r} in {versions_folder(root)}. There are: "
+                f"{', '.join(each + ' (live)' * (each == before) for each in standing)}."
+            )
+        publish(root, version, len(standing))
+        return Switch(before, version)
+
+
+def rollback(root: Path) -> Switch:
+    """Make the version before the live one live again; the withdrawn one is not published again but by `promote`.
 
     Raises:
         UnimrError: there is none, or it is damaged.
@@ -138,23 +185,50 @@ def rollback(root: Path) -> Rollback:
         found = history(root)
         if len(found) < 2:
             raise UnimrError(f"There is no version before {found[-1]} to return to.")
-        manifest = verify_version(versions_folder(root) / found[-2])
-        _point(root, found[:-1], manifest)
-        return Rollback(found[-1], found[-2])
+        verify_version(versions_folder(root) / found[-2])
+        gone = withdrawn(root) | {found[-1]: _model_of(versions_folder(root) / found[-1])}
+        _point(root, _Pointer(found[:-1], versions(root), gone))
+        return Switch(found[-1], found[-2])
 
 
-def _point(root: Path, found: list[str], manifest: dict[str, Any]) -> None:
-    write_json(root / PUBLISHED / POINTER, {"version": found[-1], "history": found})
-    if manifest["uri"]:
-        with Store(manifest["uri"]) as store:
+def _model_of(folder: Path) -> str:
+    """Version of the model in a version that may be damaged; empty where it cannot be told."""
+    try:
+        return str(read_json(folder / MANIFEST)["model_version"])
+    except UnimrError:
+        return ""
+
+
+def _settle(root: Path, wanted: _Pointer, decided: str, keep: int) -> None:
+    """Write down a decision on a version, and remove the oldest beyond `keep`; the live one and this one stay."""
+    standing = [*(each for each in wanted.versions if each != decided), decided]
+    spare = [each for each in standing if each not in (decided, wanted.history[-1])]
+    kept = [each for each in standing if each not in spare[: max(0, len(standing) - keep)]]
+    _point(root, _Pointer([each for each in wanted.history if each in kept], kept, wanted.withdrawn))
+    _remove_others(root, kept)
+
+
+def _read_pointer(root: Path) -> _Pointer:
+    path = root / PUBLISHED / POINTER
+    if not path.exists():
+        return _Pointer([], [], {})
+    content = read_json(path)
+    return _Pointer(content["history"], content.get("versions", content["history"]), content.get("withdrawn", {}))
+
+
+def _point(root: Path, pointer: _Pointer) -> None:
+    live = pointer.history[-1]
+    write_json(root / PUBLISHED / POINTER, {"version": live} | asdict(pointer))
+    uri = read_json(versions_folder(root) / live / MANIFEST)["uri"]
+    if uri:
+        with Store(uri) as store:
             for spec in COLLECTIONS:
-                store.point_alias(f"unimr_{spec.name}", collection_name(found[-1], spec))
-    log.info("The live index is %s", found[-1])
+                store.point_alias(f"unimr_{spec.name}", collection_name(live, spec))
+    log.info("The live index is %s", live)
 
 
-def _remove_old(root: Path) -> None:
-    """Remove versions that the history no longer names. Processes that search them have copies of their own."""
-    kept = set(history(root))
+def _remove_others(root: Path, kept: list[str]) -> None:
+    """Remove versions that the pointer no longer names. Processes that search them have copies of their own."""
     for folder in versions_folder(root).iterdir():
         if folder.name in kept:
             continue

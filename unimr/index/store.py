@@ -99,12 +99,13 @@ class Store:
     def __init__(self, uri: str) -> None:
         self.uri = uri
         self.embedded = "://" not in uri
-        # Every failure is raised as a UnimrError; the libraries would also log it, and calls that Lite lacks.
-        for library in ("pymilvus", "milvus_lite", "grpc"):
-            logging.getLogger(library).setLevel(logging.CRITICAL)
         from pymilvus import MilvusClient
         from pymilvus.exceptions import ConnectionConfigException, MilvusException
 
+        # Every failure is raised as a UnimrError; the libraries would also log it, and calls that Lite lacks;
+        # after the import, which sets the levels itself.
+        for library in ("pymilvus", "milvus_lite", "grpc"):
+            logging.getLogger(library).setLevel(logging.CRITICAL)
         try:
             self._client = MilvusClient(uri, timeout=TIMEOUT_SECONDS, grpc_options=_NO_PINGS if self.embedded else {})
         except ConnectionConfigException as error:
@@ -199,11 +200,11 @@ class Store:
                     data=list(np.ascontiguousarray(queries[start : start + QUERIES_AT_A_TIME], np.float32)),
                     limit=k,
                     filter=expression(filters),
-                    output_fields=["item_id"],
+                    output_fields=[spec.key, "item_id"],
                     search_params={"metric_type": METRIC, "params": {"ef": max(128, 2 * k), "nprobe": 32}},
                 )
             hits += [
-                [StoredHit(float(row["distance"]), row[spec.key], row["entity"]["item_id"]) for row in rows]
+                [StoredHit(float(row["distance"]), row["entity"][spec.key], row["entity"]["item_id"]) for row in rows]
                 for rows in found
             ]
         return hits
@@ -215,6 +216,16 @@ class Store:
             with self._explained("read", name):
                 rows = self._client.get(name, ids=list(ids[start : start + ROWS_AT_A_TIME]), output_fields=["vector"])
             vectors |= {row[spec.key]: np.asarray(row["vector"], np.float32) for row in rows}
+        return vectors
+
+    def fetch_all(self, name: str, spec: CollectionSpec) -> dict[str, np.ndarray]:
+        """Vectors of all rows by key."""
+        vectors: dict[str, np.ndarray] = {}
+        with self._explained("read", name):
+            rows = self._client.query_iterator(name, batch_size=ROWS_AT_A_TIME, output_fields=["vector"])
+            while batch := rows.next():
+                vectors |= {row[spec.key]: np.asarray(row["vector"], np.float32) for row in batch}
+            rows.close()
         return vectors
 
     def point_alias(self, alias: str, name: str) -> None:

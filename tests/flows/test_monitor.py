@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from prefect.artifacts import Artifact
+from prefect.client.orchestration import SyncPrefectClient
+
+from flows import monitor as module
+from flows.monitor import DRIFT_EVENT, monitor
+from unimr.files import read_json
+from unimr.index.build import build
+from unimr.index.embed import embed
+from unimr.index.publish import current_version, versions_folder
+from unimr.monitoring.health import check_health
+
+from ..index.small_index import PROJECT, VERSION, WordEncoder, index_params, params, word_encoder, write_root
+from .conftest import wait_until
+
+
+@pytest.fixture(scope="module")
+def published_root(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("published")
+    write_root(root)
+    embed(params(), root, WordEncoder(), VERSION)
+    build(index_params(), root, WordEncoder(), VERSION, word_encoder)
+    shutil.copy(PROJECT / "params.yaml", root)
+    shutil.copytree(PROJECT / "profiles", root / "profiles")
+    return root
+
+
+@pytest.fixture
+def root(server, published_root, tmp_path, monkeypatch) -> Path:
+    """A project with a small live index, as the current folder."""
+    shutil.copytree(published_root, tmp_path / "project")
+    monkeypatch.chdir(tmp_path / "project")
+    monkeypatch.setattr(module, "check_health", functools.partial(check_health, load=word_encoder))
+    return tmp_path / "project"
+
+
+def drift_events(client: SyncPrefectClient) -> list[dict]:
+    answer = client.request("POST", "/events/filter", json={"filter": {"event": {"name": [DRIFT_EVENT]}}})
+    return answer.json()["events"]
+
+
+def test_a_healthy_index_asks_for_nothing(root, client):
+    before = len(drift_events(client))
+    state = monitor(return_state=True)
+    assert (state.name, state.message) == ("Completed", read_json(root / "reports/monitoring/health.json")["sentence"])
+    assert state.message.startswith("Nothing to do: ")
+    artifact = Artifact.get("health")
+    assert artifact.data.startswith(f"**{state.message}**")
+    assert artifact.description == state.message
+    assert len(drift_events(client)) == before
+
+
+def test_a_stale_index_raises_the_event_with_its_reason(root, client):
+    os.utime(root / "published/current.json", (0, 0))
+    before = len(drift_events(client))
+    state = monitor(return_state=True)
+    assert state.name == "Completed"
+    assert state.message.startswith("Retrain: It is ")
+    wait_until(lambda: len(drift_events(client)) > before, 30)  # the server writes events down in batches
+    event = drift_events(client)[0]
+    assert event["resource"]["prefect.resource.id"] == "unimr.retrieval"
+    assert event["payload"]["reason"] == state.message.removeprefix("Retrain: ")
+    assert event["payload"]["version"] == current_version(root)
+
+
+def test_a_broken_index_fails_the_run_and_says_what_to_do(root, client):
+    before = len(drift_events(client))
+    (versions_folder(root) / current_version(root) / "items.json").write_text("{}")
+    state = monitor(return_state=True)
+    assert state.is_failed()
+    assert state.message.startswith("Act now: ")
+    assert "items.json" in state.message and "unimr rollback" in state.message
+    assert read_json(root / "reports/monitoring/health.json")["verdict"] == "broken"
+    assert Artifact.get("health").description == state.message
+    assert len(drift_events(client)) == before

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="asks Linux")
+
+MIDDLE = """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", sys.argv[1]])
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+LEAF = """
+import time
+from unimr.processes import die_with_parent
+die_with_parent()
+print("ready", flush=True)
+time.sleep(60)
+"""
+ADOPTING = """
+import os, subprocess, sys
+from unimr.processes import adopt_orphans
+adopt_orphans()
+leaf = "import os, time; time.sleep(1); print(os.getppid(), flush=True)"
+middle = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', sys.argv[1]])"
+done = subprocess.run([sys.executable, "-c", middle, leaf], stdout=subprocess.PIPE, text=True)
+print(done.stdout.strip() == str(os.getpid()))
+"""
+
+
+def is_gone(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+@linux
+def test_a_process_whose_parent_is_killed_ends_too():
+    with subprocess.Popen([sys.executable, "-c", MIDDLE, LEAF], stdout=subprocess.PIPE, text=True) as middle:
+        lines = sorted([middle.stdout.readline().strip(), middle.stdout.readline().strip()])
+        assert lines[1] == "ready"
+        middle.send_signal(signal.SIGKILL)
+        deadline = time.monotonic() + 10
+        while not is_gone(int(lines[0])) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert is_gone(int(lines[0]))
+
+
+@linux
+def test_orphans_become_children_of_the_process_that_asked():
+    done = subprocess.run([sys.executable, "-c", ADOPTING], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"

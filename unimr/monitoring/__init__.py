@@ -1,0 +1,1 @@
+"""Watching what is live: whether it is whole, answers, and still is what the data and the model give."""
