@@ -104,7 +104,7 @@ def test_a_missing_key_is_named(root):
     params = yaml.safe_load(path.read_text())
     del params["train_nlu"]["seed"]
     path.write_text(yaml.safe_dump(params))
-    with pytest.raises(UnimrError, match=r"train_nlu\.seed: Field required"):
+    with pytest.raises(UnimrError, match=r"train_nlu\.seed: this parameter is missing$"):
         load_params(root)
 
 

@@ -334,6 +334,8 @@ def _explain(path: Path, error: ValidationError) -> str:
         if problem["type"] == "extra_forbidden":
             known = _known_keys(problem["loc"][:-1])
             lines.append(f"{place}: unknown parameter.{_nearest(str(problem['loc'][-1]), known)}")
+        elif problem["type"] == "missing":
+            lines.append(f"{place}: this parameter is missing")
         else:
             lines.append(f"{place}: {problem['msg']} (it is {problem['input']!r})")
     return f"{path} (with its profile) does not fit: " + "; ".join(lines)
