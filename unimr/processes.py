@@ -1,4 +1,4 @@
-"""What a process asks of Linux about the processes around it; on other systems nothing is asked."""
+"""What a process asks of Linux: the processes around it, and its memory; on other systems nothing is asked."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # of mallopt(3)
 
 
 def die_with_parent() -> None:
@@ -18,6 +19,14 @@ def die_with_parent() -> None:
 def adopt_orphans() -> None:
     """Ask to become the parent of every process below this one whose parent dies, so that none is lost sight of."""
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def keep_memory() -> None:
+    """Keep freed memory instead of giving it back at once: asking for it again at every step takes a tenth of it."""
+    libc = ctypes.CDLL(None)
+    if sys.platform == "linux" and hasattr(libc, "mallopt"):
+        for option, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, 64 * 2**20)):
+            libc.mallopt(option, value)
 
 
 def _prctl(option: int, value: int) -> None:

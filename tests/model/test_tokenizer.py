@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from unimr.model.tokenizer import NgramTokenizer, ngram_buckets
+from unimr.model.tokenizer import NgramTokenizer, by_length, ngram_buckets
 
 PINNED = {
     "cat": [17320, 23208, 26074, 31573, 55644, 89058, 109644, 111526, 114243, 122735, 130364],
@@ -113,3 +113,23 @@ def test_forgetting_changes_no_batch(tokenizer):
     again = tokenizer.batch([tokenizer.words("red cat")])
     assert first.buckets.equal(again.buckets)
     assert first.words.equal(again.words)
+
+
+def test_texts_are_cut_into_parts_with_the_least_padding():
+    lengths = [5, 1, 9, 5, 1, 1]
+    parts = by_length([np.zeros(length) for length in lengths], 2)
+    assert [part.tolist() for part in parts] == [[1, 4, 5], [0, 3, 2]]  # 3 * 1 + 3 * 9 words; [4, 2] would be 20 + 18
+    assert len(by_length([np.zeros(2)] * 4, 3)) == 1  # nothing to gain
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3])
+def test_no_other_cut_has_less_padding(parts):
+    lengths = np.random.default_rng(0).integers(1, 12, 20)
+    found = by_length([np.zeros(length) for length in lengths], parts)
+    ordered = np.sort(lengths)
+    padded = [
+        sum(len(part) * part.max() for part in np.split(ordered, cuts))
+        for cuts in itertools.combinations(range(1, len(lengths)), parts - 1)
+    ]
+    assert sum(len(part) * lengths[part].max() for part in found) == min(padded)
+    assert sorted(np.concatenate(found)) == list(range(len(lengths)))

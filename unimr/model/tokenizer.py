@@ -87,9 +87,31 @@ class NgramTokenizer:
 
 
 def by_length(texts: Sequence[np.ndarray], parts: int) -> list[np.ndarray]:
-    """Places of the texts, sorted by their number of words and cut into `parts`: less padding in each."""
-    order = np.argsort([len(text) for text in texts], kind="stable")
-    return [part for part in np.array_split(order, parts) if len(part)]
+    """Places of the texts, sorted by their number of words and cut into at most `parts` with the least padding."""
+    lengths = np.array([len(text) for text in texts])
+    order = np.argsort(lengths, kind="stable")
+    return np.split(order, _least_padding(lengths[order], parts))
+
+
+def _least_padding(lengths: np.ndarray, parts: int) -> list[int]:
+    """Where to cut sorted lengths into at most `parts`, so that texts times longest, summed over parts, is least."""
+    ends = [*(np.flatnonzero(np.diff(lengths)) + 1).tolist(), len(lengths)]
+    best = {end: (end * int(lengths[end - 1]), [0]) for end in ends}  # end → (padded words up to it, where parts begin)
+    for _ in range(parts - 1):
+        shorter = best
+        best = {
+            end: min(
+                [
+                    shorter[end],
+                    *(
+                        (shorter[cut][0] + (end - cut) * int(lengths[end - 1]), [*shorter[cut][1], cut])
+                        for cut in ends[:place]
+                    ),
+                ]
+            )
+            for place, end in enumerate(ends)
+        }
+    return best[len(lengths)][1][1:]
 
 
 def ngram_buckets(form: str, buckets: int, ngram_max: int) -> np.ndarray:

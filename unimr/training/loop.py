@@ -26,6 +26,7 @@ from torch.optim import Optimizer
 
 from unimr.config import TrainParams
 from unimr.errors import UnimrError
+from unimr.processes import keep_memory
 from unimr.training.checkpoint import load_checkpoint, save_checkpoint
 from unimr.training.device import THREADS, mixed_precision
 from unimr.training.optim import RowwiseAdagrad, schedule
@@ -73,6 +74,7 @@ def train(task: Task[Batch], params: TrainParams, work: Path, rates: Rates) -> A
         SystemExit: SIGTERM arrived; the state was saved first.
     """
     torch.set_num_threads(THREADS)
+    keep_memory()
     accelerator = Accelerator(mixed_precision=mixed_precision())
     task.module.to(accelerator.device).train()
     optimizers = _optimizers(task, params, rates)

@@ -18,7 +18,7 @@ from unimr.model.retriever import UnifiedRetriever
 from unimr.model.tokenizer import NgramTokenizer, WordBatch, by_length
 from unimr.training.losses.proxy import ProxyLoss
 
-PARTS = 4
+PARTS = 3
 """A batch is sorted by length and encoded in so many parts: less padding."""
 NO_TAG = -100
 """Label of padding, which the loss leaves out."""

@@ -19,7 +19,7 @@ from unimr.training.corpus import TextCorpus, ngram_idf
 from unimr.training.losses.proxy import ProxyLoss
 from unimr.training.pictures import Pictures
 
-PARTS = 4
+PARTS = 3
 """A batch is sorted by length and encoded in so many parts: less padding."""
 PICTURES_AT_A_TIME = 256
 
