@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from unimr.errors import UnimrError
-from unimr.model.image_encoder import ConvNet, decode_rgba, on_background, to_pixels
+from unimr.model.image_encoder import SCALES, ConvNet, at_scales, decode_rgba, on_background, to_pixels
 
 
 def test_decoding_keeps_transparency(draw):
@@ -73,3 +73,11 @@ def test_layout_matters(model_params):
     pixels[:, :, :16] = 0
     with torch.no_grad():
         assert not torch.allclose(net(pixels), net(pixels.flip(2)), atol=1e-3)
+
+
+def test_a_picture_is_seen_at_three_scales_on_white():
+    pixels = torch.ones(1, 3, 64, 64)
+    pixels[..., 24:40, 24:40] = 0
+    dark = (1 - at_scales(pixels)).sum((1, 2, 3, 4)) / 3  # 16 x 16 dark pixels, times the scale squared
+    assert dark.tolist() == pytest.approx([256 * scale**2 for scale in SCALES], rel=0.03)
+    torch.testing.assert_close(at_scales(pixels)[SCALES.index(1.0)], pixels)

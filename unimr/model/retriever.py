@@ -17,7 +17,7 @@ from unimr.config import ModelParams
 from unimr.data.text import segment
 from unimr.errors import UnimrError
 from unimr.files import atomic_folder, read_json, write_json
-from unimr.model.image_encoder import ConvNet, decode_rgba, to_pixels
+from unimr.model.image_encoder import ConvNet, at_scales, decode_rgba, to_pixels
 from unimr.model.manifest import WEIGHTS, verify_manifest, write_manifest
 from unimr.model.nlu import INTENTS, FusionGate, NluModule, NluOutput, Understanding, decode_slots
 from unimr.model.text_encoder import NgramTextEncoder, TextStates
@@ -103,7 +103,8 @@ class UnifiedRetriever(nn.Module):
         vectors = [np.zeros((0, self.dim), np.float32)]
         for start in range(0, len(images), PICTURES_AT_A_TIME):
             pixels = to_pixels([decode_rgba(data, size) for data in images[start : start + PICTURES_AT_A_TIME]])
-            vectors.append(self.embed_pixels(pixels.to(device)).cpu().numpy())
+            views = torch.stack([self.embed_pixels(view) for view in at_scales(pixels.to(device))])
+            vectors.append(F.normalize(views.mean(dim=0), dim=-1).cpu().numpy())
         return np.concatenate(vectors)
 
     @torch.inference_mode()
