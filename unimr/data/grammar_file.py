@@ -63,6 +63,7 @@ _FIELDS = {
 }
 _SMALLEST_LIST = 3
 _SMALLEST_IN_TEST = 3
+_TEST_SHARE = 0.2
 _FIELD = re.compile(r"\{(\w+)\}")
 
 
@@ -107,13 +108,13 @@ class Grammar:
     values: Mapping[str, Mapping[str, tuple[str, ...]]]
 
     def split(self, split: Split, split_seed: int) -> dict[str, tuple[Production, ...]]:
-        """Returns the productions of one split: about a third of every list is test's, the rest train's.
+        """Returns the productions of one split: about a fifth of every list is test's, the rest train's.
 
         The lists of ``parts`` (verbs and nouns such as "show me", "a picture of") are the vocabulary that
         productions are made of, not productions: both splits use them, as people ask in new ways with known words.
 
         Wordings are ordered by a hash of (``split_seed``, language, list, wording) and the first
-        third is held out, so every list of six or more has at least three entries in test. Entries
+        fifth is held out, so every list of six or more has at least three entries in test. Entries
         that differ in quotes or modifiers only are one wording and stay together; bare entries,
         which have no wording, are always train's.
         """
@@ -126,7 +127,8 @@ class Grammar:
         self, name: str, entries: tuple[Production, ...], split: Split, split_seed: int
     ) -> tuple[Production, ...]:
         wordings = [entry.wording for entry in entries if not entry.bare]
-        size = max(round(len(wordings) / 3), _SMALLEST_IN_TEST if len(wordings) >= 2 * _SMALLEST_IN_TEST else 1)
+        smallest = _SMALLEST_IN_TEST if len(wordings) >= 2 * _SMALLEST_IN_TEST else 1
+        size = max(round(len(wordings) * _TEST_SHARE), smallest)
         held_out: set[str] = set()
         held_out_entries = 0
         for wording in sorted(set(wordings), key=lambda wording: _digest(split_seed, self.lang, name, wording)):
