@@ -54,7 +54,7 @@ def answers(batch: NluBatch, shift: int) -> list[NluOutput]:
 
 
 def test_padding_does_not_count_in_the_loss(utterances):
-    batch = utterances.batch(9, np.random.default_rng(0))
+    batch = utterances.batch(30, np.random.default_rng(0))
     assert any(bool((tags == NO_TAG).any()) for tags in batch.tags)
     assert torch.equal(nlu_losses(answers(batch, 0), batch)[0], nlu_losses(answers(batch, 0), batch)[0])
 
