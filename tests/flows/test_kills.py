@@ -30,13 +30,12 @@ from unimr.index.publish import current_version, verify_version, versions, versi
 
 from .conftest import Factory, start_ui, wait_for_state
 from .small_project import below, wait_until
-from .test_ui import wait_for_health
+from .test_ui import BUSY, wait_for_health
 
 pytestmark = pytest.mark.slow
 
 DELAYS = {"flow": 6.0, "train_joint": 8.0, "evaluate": 8.0, "embed": 5.0, "index": 1.0}
-"""Where a run is killed, in the order it comes by, and at most how many seconds later: after the flow or the stage has
-begun, and for `index` while it holds the right to publish."""
+"""Where a run is killed, and at most how many seconds after that has begun; `index`: has begun to build and publish."""
 VICTIMS = {"flow": "prefect.engine", "stage": "bin/unimr stage", "worker": "worker start", "machine": "prefect.engine"}
 """Who is killed, and the words of a command line that must be there for it; `machine`: all that `make ui` started."""
 KILLS = 15
@@ -137,14 +136,15 @@ def settle(factory: Factory, client: SyncPrefectClient, run: FlowRun, victim: st
     if victim == "machine":  # nobody was left to tell: an automation would, after 80 s without a sign of life
         client.set_flow_run_state(run.id, Crashed(message=LOST))
     wait_until(lambda: client.read_flow_run(run.id).state.is_final(), RUN_SECONDS)
-    wait_until(lambda: not running(root, *OF_A_RUN), GONE_SECONDS)
+    wait_until(lambda: not running(root, *OF_A_RUN), GONE_SECONDS * BUSY)
 
 
 def fifteen_kills(factory: Factory, client: SyncPrefectClient) -> tuple[list[FlowRun], dict[str, Any]]:
     """Start runs and kill something of each; gives the runs, the last of them not killed, and what they were asked."""
     dice, runs, params = random.Random(0), [], load_params(factory.root)
     asked: dict[str, Any] = {f"index.gate.tolerance.{name}": 1.0 for name in params.index.gate.tolerance.model_dump()}
-    asked |= {"train_joint.seed": 1, "index.text_languages": params.prepare.languages[:1]}
+    asked |= {"train_joint.seed": 1, "train_joint.steps": 30, "train_joint.regression_margin": 1.0}
+    asked |= {"index.text_languages": params.prepare.languages[:1]}
     victims = dice.sample(list(VICTIMS) * 4, k=KILLS)
     for number, victim in enumerate(victims):
         place, killed = list(DELAYS)[number * len(DELAYS) // KILLS], False
@@ -180,7 +180,7 @@ def test_fifteen_kills_leave_one_whole_version_and_what_runs_that_nobody_killed_
         wait_for_state(client, runs[-1], "Completed", RUN_SECONDS)
         indexes = len(asked["index.text_languages"])
         assert times_run(client, runs) <= Counter(train_joint=1, evaluate=1, embed=indexes, index=indexes)
-    wait_until(lambda: not running(root, *OF_A_RUN), GONE_SECONDS)
+    wait_until(lambda: not running(root, *OF_A_RUN), GONE_SECONDS * BUSY)
     assert parameters(root) == before
     assert is_free(root / ".work/pipeline.lock") and is_free(root / "published/.lock")
     assert read_json(root / ".dvc/tmp/rwlock") == {}
@@ -216,6 +216,6 @@ def test_training_that_is_cancelled_ends_soon_and_the_next_run_goes_on_to_the_sa
         again = retrain(client, asked, "train_joint")
         wait_for_state(client, again, "Completed", RUN_SECONDS)
         going_on = f"train_joint: going on after step {step} of {STEPS}"
-        wait_until(lambda: going_on in log_of(client, again), GONE_SECONDS)  # what is logged comes a little later
+        wait_until(lambda: going_on in log_of(client, again), GONE_SECONDS * BUSY)  # what is logged comes a little later
     weights = "models/train_joint/model.safetensors"
     assert sha256_of(root / weights) == sha256_of(undisturbed(project, tmp_path, asked, "train_joint") / weights)
