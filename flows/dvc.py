@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,11 +21,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 
 from unimr.errors import UnimrError
+from unimr.files import atomic_file
 from unimr.processes import adopt_orphans, die_with_parent
 
 GRACE_SECONDS = 8
@@ -215,10 +217,24 @@ def _main() -> None:
     adopt_orphans()  # a stage whose shell died becomes a child of this process: it is waited for
     if os.getppid() != int(sys.argv[1]):  # the flow died before this process could ask to be told
         sys.exit(128 + signal.SIGTERM)
+    from dvc import dvcfile
     from dvc.cli import main
 
+    dvcfile.modify_yaml = _modify_in_one_step
     sys.argv = ["dvc", *sys.argv[2:]]  # DVC tells others by these words who holds a lock
     sys.exit(main(sys.argv[1:]))
+
+
+@contextmanager
+def _modify_in_one_step(path: str, **_: Any) -> Iterator[Any]:
+    """What DVC writes `dvc.lock` with, but not in place: half of that file would stop every run after a kill."""
+    from dvc.utils.serialize import modify_yaml
+
+    with atomic_file(Path(path)) as temporary:
+        if Path(path).exists():
+            shutil.copyfile(path, temporary)
+        with modify_yaml(temporary) as data:
+            yield data
 
 
 def _end_all(_number: int, _frame: FrameType | None) -> None:

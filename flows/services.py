@@ -64,6 +64,11 @@ class Service:
             if IMPORTANT.search(text):
                 typer.echo(f"[{self.name}] {text[:SHOWN_CHARACTERS]}")
 
+    @property
+    def pid(self) -> int | None:
+        """Its process number; None before the first start."""
+        return self._process.pid if self._process else None
+
     def check(self) -> None:
         """Make sure that it runs.
 

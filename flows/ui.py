@@ -28,7 +28,7 @@ import typer
 from flows.services import STOP_SECONDS, Service, end_all
 from unimr.config import load_params
 from unimr.errors import UnimrError
-from unimr.processes import adopt_orphans, die_with_parent
+from unimr.processes import adopt_orphans, bury_orphans, die_with_parent
 
 ROOT = Path(__file__).resolve().parents[1]
 """The project folder."""
@@ -92,6 +92,7 @@ def run(given: str | None, port: int, stop: threading.Event) -> None:
         while not stop.wait(CHECK_SECONDS):
             for service in services:
                 service.keep_running()
+            bury_orphans({service.pid for service in services if service.pid})
     finally:
         typer.echo("Stopping: running flows are ended, training keeps its checkpoint ...")
         for service in reversed(services):

@@ -32,6 +32,22 @@ middle = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', sys.ar
 done = subprocess.run([sys.executable, "-c", middle, leaf], stdout=subprocess.PIPE, text=True)
 print(done.stdout.strip() == str(os.getpid()))
 """
+BURYING = """
+import os, psutil, subprocess, sys, time
+from unimr.processes import adopt_orphans, bury_orphans
+bury_orphans(set())
+adopt_orphans()
+middle = "import subprocess; print(subprocess.Popen(['true']).pid)"
+orphan = int(subprocess.run([sys.executable, "-c", middle], stdout=subprocess.PIPE, text=True).stdout)
+time.sleep(0.3)
+before = psutil.pid_exists(orphan)
+bury_orphans(set())
+after = psutil.pid_exists(orphan)
+own = subprocess.Popen(["false"])
+time.sleep(0.3)
+bury_orphans({own.pid})
+print(before, after, own.wait())
+"""
 
 
 def is_gone(process: int) -> bool:
@@ -58,3 +74,9 @@ def test_a_process_whose_parent_is_killed_ends_too():
 def test_orphans_become_children_of_the_process_that_asked():
     done = subprocess.run([sys.executable, "-c", ADOPTING], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "True"
+
+
+@linux
+def test_an_orphan_that_has_ended_does_not_look_alive_and_own_children_can_be_waited_for():
+    done = subprocess.run([sys.executable, "-c", BURYING], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True False 1"

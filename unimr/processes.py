@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import sys
 
@@ -19,6 +20,21 @@ def die_with_parent() -> None:
 def adopt_orphans() -> None:
     """Ask to become the parent of every process below this one whose parent dies, so that none is lost sight of."""
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def bury_orphans(own: set[int]) -> None:
+    """Wait for adopted processes that have ended: until then others, such as DVC with its locks, take them for alive.
+
+    Args:
+        own: process numbers of children that somebody else waits for.
+    """
+    if sys.platform != "linux":
+        return
+    try:
+        while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and ended.si_pid not in own:
+            os.waitpid(ended.si_pid, 0)
+    except ChildProcessError:  # there are no children at all
+        return
 
 
 def keep_memory() -> None:

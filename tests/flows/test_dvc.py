@@ -150,6 +150,23 @@ def test_a_stage_that_does_not_listen_is_killed(root):
     assert GRACE_SECONDS - 1 < seconds < GONE_WITHIN
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux")
+@pytest.mark.parametrize("victims", ["flow", "all"])
+def test_a_kill_while_dvc_writes_its_lock_file_leaves_a_whole_one(root, victims):
+    run(root)
+    path, data = root / "dvc.lock", yaml.safe_load((root / "dvc.lock").read_text())
+    data["stages"] |= {f"former-{number}": {"cmd": "true"} for number in range(4000)}  # so that writing takes a while
+    path.write_text(yaml.safe_dump(data, sort_keys=False))
+    (root / "in.txt").write_text("2")
+    size, flow = path.stat().st_size, start(RUN, root)
+    while path.stat().st_size >= size and not list(root.glob("dvc.lock.*")):  # until it is being written
+        time.sleep(0.002)
+    for process in [flow.pid] if victims == "flow" else [each.pid for each in below(root)]:
+        os.kill(process, signal.SIGKILL)
+    wait_until(lambda: not below(root), GONE_WITHIN)
+    assert yaml.safe_load(path.read_text())["stages"].keys() == data["stages"].keys()
+
+
 HOLD = """
 import sys, time
 from pathlib import Path
