@@ -87,6 +87,14 @@ class Catalogue:
         data: bytes = self._table["image"][self._row[image_id]].as_py()
         return data
 
+    def has_picture(self, image_id: str) -> bool:
+        """Whether there is such a picture."""
+        return image_id in self._row
+
+    def item_of(self, image_id: str) -> str:
+        """The item that a picture shows."""
+        return self.item_ids[self._item_of_image[self._row[image_id]]]
+
     def style(self, image_id: str) -> str:
         """Style of a picture."""
         style: str = self._style[image_id]
