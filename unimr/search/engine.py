@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from unimr.data.images import open_picture
 from unimr.errors import UnimrError
 from unimr.index.build import SLOT_VALUES
 from unimr.index.catalogue import Catalogue
@@ -127,15 +128,18 @@ class SearchEngine:
         """
         query = Query(text, image, None, tuple(filters), k, lang)
         check_query(query)
+        if image is not None:
+            open_picture(image)
         answer = self.search_many([query])[0]
         if isinstance(answer, UnimrError):
             raise answer
         return answer
 
     def search_many(self, queries: Sequence[Query]) -> list[SearchAnswer | UnimrError]:
-        """Answer queries that `check_query` has passed, together: the model and the store are asked once for all.
+        """Answer queries together: the model and the store are asked once for all.
 
-        A query that this index cannot answer (an unknown language or picture) gets its error and spoils no other.
+        `check_query`, and `open_picture` for a picture, must have passed each. A query that this index cannot answer
+        (an unknown language or picture) gets its error and spoils no other.
         """
         started = time.perf_counter()
         answers: list[SearchAnswer | UnimrError | None] = [self._refusal(query) for query in queries]

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unimr.data.images import open_picture
 from unimr.data.text import MAX_QUERY_CHARACTERS
 from unimr.errors import UnimrError
 from unimr.index.schema import CollectionSpec, Filter
@@ -53,10 +52,10 @@ class Query:
 
 
 def check_query(query: Query) -> None:
-    """Check a query before anything else looks at it.
+    """Check the words and numbers of a query before anything else looks at it; its picture is for `open_picture`.
 
     Raises:
-        UnimrError: it is empty or too long, the picture is none or too large, or `k` is out of range.
+        UnimrError: it is empty or too long, it has two pictures, or `k` is out of range.
     """
     if query.text is not None and len(query.text) > MAX_QUERY_CHARACTERS:
         raise UnimrError(
@@ -68,8 +67,6 @@ def check_query(query: Query) -> None:
         raise UnimrError("The query has two pictures: give one of your own, or the id of one in the index.")
     if query.k is not None and not 1 <= query.k <= MAX_RESULTS:
         raise UnimrError(f"The number of results must be between 1 and {MAX_RESULTS}; it is {query.k}.")
-    if query.image is not None:
-        open_picture(query.image)
 
 
 @dataclass(frozen=True)
