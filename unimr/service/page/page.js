@@ -47,6 +47,7 @@ function searchLater(milliseconds) {
     typing = true;
     clearTimeout(settling);
     settling = setTimeout(() => (typing = false), SETTLED_AFTER);
+    showQuery();
     search();
   }, milliseconds);
 }
@@ -96,8 +97,10 @@ async function showOwnPicture() {
   if (!shown) return;
   const image = query.picture
     ? await preview(query.picture).catch(() => document.createElement("canvas"))
-    : Object.assign(new Image(64, 64), { src: service.pictureAddress(query.like), alt: "" });
-  if (place.shown === shown) place.prepend(image);
+    : Object.assign(new Image(64, 64), { alt: "" });
+  if (place.shown !== shown) return; // another one came meanwhile
+  place.prepend(image);
+  if (query.like) service.showPicture(image, query.like);
 }
 
 function showAnswer(answer) {
@@ -117,21 +120,21 @@ function showAnswer(answer) {
   const number = answer.hits.length;
   const time = `${Math.max(1, Math.round(answer.latency_ms))} ms`;
   find("status").textContent = `${number} ${number === 1 ? "result" : "results"} in ${time}`;
-  find("made").textContent = `model ${answer.model} · index ${answer.index}`;
+  showVersions(answer);
   find("further").hidden = number < query.count || number >= MOST;
   if (!number) showNothingFound();
   if (chipToFocus) find("chips").querySelector(`[data-name="${CSS.escape(chipToFocus)}"]`)?.focus();
   chipToFocus = "";
 }
 
+function showVersions({ model, index }) {
+  find("made").textContent = `model ${model} · index ${index}`;
+}
+
 function showNothingFound() {
   const narrowed = query.style || query.category;
-  showMessage(
-    "Nothing was found.",
-    narrowed ? "The menus leave nothing of it. Take them back, or say it in other words." : "Say it in other words, or take back a chip that was not meant.",
-    narrowed ? "Take the menus back" : "",
-    () => go({ style: "", category: "" }),
-  );
+  const why = narrowed ? "The menus leave nothing of it." : "Use other words, or take back a chip that was not meant.";
+  showMessage("Nothing was found.", why, narrowed ? "Take the menus back" : "", () => go({ style: "", category: "" }));
 }
 
 function showWelcome() {
@@ -150,20 +153,34 @@ function showFailure(error, again = search) {
   results.setAttribute("aria-busy", "true");
   find("welcome").hidden = true;
   find("status").textContent = "";
+  if (error.status === 401) return askForKey();
   if (error.status === 429 || error.status === 503) return showBusy(error, again);
   if (error.status === 0 || error.status >= 500) {
     return showMessage("No answer.", `${error.message} What you asked for is kept.`, "Try again", again);
   }
   for (const id of ["chips", "notes", "results"]) find(id).replaceChildren();
   const narrowed = MENUS.some((name) => query[name]) || query.without.length;
-  if (narrowed) showMessage("This cannot be searched.", error.message, "Take the menus back", () => go({ lang: "", style: "", category: "", without: [] }));
-  else showMessage("This cannot be searched.", error.message, "Start again", () => go(empty()));
+  const [action, wider] = narrowed
+    ? ["Take the menus back", { lang: "", style: "", category: "", without: [] }]
+    : ["Start again", empty()];
+  showMessage("This cannot be searched.", error.message, action, () => go(wider));
+}
+
+function askForKey() {
+  const form = find("key");
+  form.hidden = false;
+  form.onsubmit = (event) => {
+    event.preventDefault();
+    form.hidden = true;
+    service.useKey(form.elements[0].value);
+    begin();
+  };
 }
 
 function showBusy(error, again) {
   const seconds = Math.max(1, error.wait) * Math.max(1, retries - 1);
   const title = error.status === 429 ? "Busy at the moment." : "Not ready yet.";
-  if (++retries > MOST_RETRIES) return showMessage(title, "It stays that way. Come back in a minute.", "Try again", again);
+  if (++retries > MOST_RETRIES) return showMessage(title, "Come back in a minute.", "Try again", again);
   pause = setTimeout(again, 1000 * seconds);
   showMessage(title, `Trying again in ${seconds} s.`, "Try now", again);
 }
@@ -278,7 +295,8 @@ async function begin() {
     fillMenu(find("category"), offered.categories);
     for (const name of MENUS) setMenu(find(name), query[name]);
     showExamples(offered.languages);
-    if (!answered) find("made").textContent = `${offered.items.toLocaleString("en")} items · model ${offered.model} · index ${offered.index}`;
+    find("items").textContent = `${offered.items.toLocaleString("en")} items`;
+    if (!answered) showVersions(offered);
   } catch (error) {
     if (asksNothing(query)) showFailure(error, begin);
   }

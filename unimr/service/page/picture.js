@@ -38,7 +38,7 @@ function toBase64(blob) {
   });
 }
 
-/** A small canvas with a picture given as base64. Drawn, not loaded: the page may load pictures from the service alone. */
+/** A small canvas with a picture given as base64. */
 export async function preview(base64) {
   const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
   const bitmap = await createImageBitmap(new Blob([bytes]));

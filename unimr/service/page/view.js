@@ -1,6 +1,6 @@
 /** What is drawn: every text goes through `textContent`, every element from a template of the page. */
 
-import { pictureAddress } from "./service.js";
+import { showPicture } from "./service.js";
 import { direction, intentName, languageName, slotName } from "./words.js";
 
 export const find = (id) => document.getElementById(id);
@@ -82,7 +82,7 @@ export function showResults(answer) {
   const list = find("results");
   const there = new Map([...list.children].map((tile) => [tile.dataset.key, tile]));
   const tiles = answer.hits.map((hit, number) => {
-    const tile = there.get(`${hit.item_id} ${hit.image_id}`) ?? fromTemplate("tile");
+    const tile = there.get(`${hit.item_id} ${hit.image_id}`) ?? newTile(hit);
     fillTile(tile, hit, answer.lang);
     for (const button of tile.querySelectorAll("button")) button.tabIndex = number === 0 ? 0 : -1;
     return tile;
@@ -92,16 +92,15 @@ export function showResults(answer) {
   list.replaceChildren(...tiles);
 }
 
-function fillTile(tile, hit, lang) {
+function newTile(hit) {
+  const tile = fromTemplate("tile");
   Object.assign(tile.dataset, { key: `${hit.item_id} ${hit.image_id}`, item: hit.item_id, image: hit.image_id ?? "" });
-  const image = part(tile, "img");
-  const address = hit.image_id ? pictureAddress(hit.image_id) : "";
-  if (image.getAttribute("src") !== address) {
-    if (address) image.src = address;
-    else image.removeAttribute("src");
-  }
-  image.hidden = !address;
-  part(tile, ".more").hidden = !address;
+  if (hit.image_id) showPicture(part(tile, "img"), hit.image_id);
+  part(tile, "img").hidden = part(tile, ".more").hidden = !hit.image_id;
+  return tile;
+}
+
+function fillTile(tile, hit, lang) {
   part(tile, ".more").setAttribute("aria-label", `More like this: ${hit.title}`);
   const title = part(tile, ".title");
   [title.textContent, title.lang] = [hit.title, lang];
@@ -145,7 +144,7 @@ function drawPicture(picture) {
   const button = fromTemplate("rendering");
   button.dataset.image = picture.image_id;
   button.setAttribute("aria-label", `More like this, in style ${picture.style}`);
-  part(button, "img").src = pictureAddress(picture.image_id);
+  showPicture(part(button, "img"), picture.image_id);
   part(button, "span").textContent = picture.style;
   return button;
 }
