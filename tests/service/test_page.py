@@ -1,53 +1,24 @@
-"""The search page in a real browser, against the real service over a small index.
-
-With `--pictures FOLDER` it is also asked with the trained model, and what the browser saw is kept (`make pictures`).
-"""
+"""The search page in a real browser, against the real service over a small index."""
 
 from __future__ import annotations
 
 import base64
 import io
 import re
-import shutil
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-import uvicorn
 from PIL import Image
 
-from unimr.service.app import create_app
 from unimr.service.service import Service
 
-from ..index.small_index import NAMES, picture, word_encoder
+from ..index.small_index import word_encoder
 from .conftest import serve_params
+from .visitor import HAND, PHONE, Visitor, chromium, expect, needs_chromium, served
 
-playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-expect = playwright.expect
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-DESKTOP, PHONE = {"width": 1200, "height": 800}, {"width": 360, "height": 740}
-HAND = picture(list(NAMES).index("hand"), "google")
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here: apt-get install chromium")
-
-
-@contextmanager
-def served(service: Service) -> Iterator[str]:
-    """The service on a free port of this machine, and its address."""
-    server = uvicorn.Server(uvicorn.Config(create_app(service), port=0, log_config=None, access_log=False))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        while not server.started:
-            assert thread.is_alive()
-            thread.join(0.02)
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
@@ -59,71 +30,8 @@ def address(small_root, tmp_path_factory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator:
-    with playwright.sync_playwright() as driver:
-        # Nothing but this machine has a name here: what the page asks elsewhere is noted, and cannot be answered.
-        rules = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
-        opened = driver.chromium.launch(executable_path=CHROMIUM, args=[rules])
+    with chromium() as opened:
         yield opened
-        opened.close()
-
-
-class Visitor:
-    """A person at the page; `asked` are the requests it made, `complaints` what the browser had to complain of."""
-
-    def __init__(self, browser, address: str, **context) -> None:
-        self.address = address
-        self.page = browser.new_context(**{"viewport": DESKTOP, **context}).new_page()
-        self.page.set_default_timeout(10_000)
-        self.asked: list = []
-        self.complaints: list[str] = []
-        self.page.on("request", lambda request: self.asked.append(request))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("console", lambda said: self.complaints.append(said.text) if said.type == "error" else None)
-        self.open("/")
-
-    def open(self, path: str) -> None:
-        self.page.goto(self.address + path, wait_until="networkidle")
-
-    def types(self, text: str) -> None:
-        self.page.fill("#text", text)
-
-    def sees(self, *titles: str) -> None:
-        """The first results have these titles."""
-        for number, title in enumerate(titles):
-            expect(self.page.locator(".tile .title").nth(number)).to_have_text(title)
-
-    def chip(self, name: str):
-        return self.page.locator(f".chip[data-name={name}]")
-
-    def chips(self) -> list[str]:
-        return [" ".join(text.split()) for text in self.page.locator(".chip").all_inner_texts()]
-
-    def searches(self) -> list[dict]:
-        return [asked.post_data_json for asked in self.asked if asked.url.endswith("/v1/search")]
-
-    def parameters(self) -> dict[str, str]:
-        """What the address of the page says."""
-        return {name: values[0] for name, values in parse_qs(urlsplit(self.page.url).query).items()}
-
-    def brings(self, how: str, data: bytes = HAND, kind: str = "image/png") -> None:
-        """Drop or paste a picture."""
-        self.page.evaluate(
-            """([how, encoded, type]) => {
-                const bytes = Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0));
-                const dataTransfer = new DataTransfer();
-                dataTransfer.items.add(new File([bytes], "picture", { type }));
-                const common = { bubbles: true, cancelable: true };
-                if (how === "paste") {
-                    document.dispatchEvent(new ClipboardEvent("paste", { ...common, clipboardData: dataTransfer }));
-                } else for (const name of ["dragover", "drop"]) {
-                    document.body.dispatchEvent(new DragEvent(name, { ...common, dataTransfer }));
-                }
-            }""",
-            [how, base64.b64encode(data).decode(), kind],
-        )
-
-    def has_focus(self, selector: str) -> None:
-        expect(self.page.locator(selector).first).to_be_focused()
 
 
 @pytest.fixture
@@ -415,7 +323,7 @@ def widths(page) -> tuple[int, int]:
 
 
 def test_a_phone_never_scrolls_sideways(browser, address):
-    visitor = Visitor(browser, address, viewport=PHONE, has_touch=True, is_mobile=True)
+    visitor = Visitor(browser, address, **PHONE)
     assert widths(visitor.page) == (360, 360)
     for text in ("hand dark openmoji", "what does rocket mean", "w" * 300 + " cat"):
         visitor.types(text)

@@ -11,14 +11,14 @@ const SLOTS = { subject: "about", skin_tone: "skin tone", time: "year", count: "
 const RIGHT_TO_LEFT = ["ar", "arc", "ckb", "dv", "fa", "he", "ps", "sd", "ug", "ur", "yi"];
 
 export const EXAMPLES = [
-  ["en", "a cat that is laughing"],
-  ["es", "mano saludando con piel oscura"],
+  ["es", "gato sonriendo"],
+  ["en", "scientist with medium skin tone in openmoji style"],
   ["ja", "ロケットってどういう意味？"],
   ["ar", "وجه ضاحك"],
-  ["fr", "trois drapeaux"],
+  ["fr", "montre-moi trois animaux"],
   ["hi", "लाल दिल"],
-  ["de", "etwas Ähnliches wie ein Vulkan"],
-  ["ko", "생일 케이크"],
+  ["zh", "下雨"],
+  ["de", "winkende Hand mit dunkler Hautfarbe"],
   ["ru", "музыкальные инструменты"],
 ];
 
