@@ -191,6 +191,23 @@ def test_more_like_this_leaves_the_item_itself_out(visitor):
     visitor.has_focus("#text")
 
 
+def test_more_results_are_shown_when_asked_for(visitor):
+    def many(route):
+        number = route.request.post_data_json.get("k", 24)
+        answer = route.fetch().json()
+        hits = [answer["hits"][0] | {"item_id": str(n), "image_id": None, "title": str(n)} for n in range(number)]
+        route.fulfill(json=answer | {"hits": hits})
+
+    visitor.page.route("**/v1/search", many)
+    visitor.types("cat")
+    for shown in (24, 48, 72, 96):
+        expect(visitor.page.locator(".tile")).to_have_count(shown)
+        if shown < 96:
+            visitor.page.click("#further")
+    expect(visitor.page.locator("#further")).to_be_hidden()
+    assert visitor.page.locator(".tile .plate").first.is_hidden(), "an item without a picture is its words"
+
+
 def test_an_item_is_shown_in_every_language(visitor):
     visitor.types("rocket")
     visitor.sees("rocket")
@@ -301,8 +318,11 @@ def test_a_service_with_keys_asks_for_one(visitor):
 
     visitor.page.route("**/v1/**", guarded)
     visitor.types("cat")
-    visitor.page.fill("#key input", "secret")
-    visitor.page.keyboard.press("Enter")
+    for key in ("wrong", "secret"):
+        visitor.page.fill("#key input", key)
+        visitor.page.keyboard.press("Enter")
+        if key == "wrong":
+            expect(visitor.page.locator("#key")).to_contain_text("not known here")
     visitor.sees("cat")
     expect(visitor.page.locator(".tile img").first).to_have_attribute("src", re.compile("^blob:"))
     visitor.complaints.clear()  # the browser reports the 401

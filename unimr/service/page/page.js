@@ -168,7 +168,9 @@ function showFailure(error, again = search) {
 
 function askForKey() {
   const form = find("key");
+  showMessage();
   form.hidden = false;
+  if (service.hasKey()) form.querySelector("p").textContent = "That key is not known here. Try another.";
   form.onsubmit = (event) => {
     event.preventDefault();
     form.hidden = true;

@@ -9,6 +9,8 @@ export function useKey(given) {
   sessionStorage.setItem("key", key);
 }
 
+export const hasKey = () => key !== "";
+
 /** What ties the queries of this tab together in the query log: a random number, nothing about the person. */
 function session() {
   if (!sessionStorage.getItem("session")) {

@@ -9,9 +9,10 @@ const SURE = 0.6; // an intent the model is less sure of is not acted on, so its
 const part = (element, selector) => element.querySelector(selector);
 const fromTemplate = (id) => find(id).content.firstElementChild.cloneNode(true);
 
-/** Fill a menu anew: its first entry stays. */
+/** Fill a menu anew: its first entry stays. One that offers no choice is hidden. */
 export function fillMenu(menu, values, name = (value) => value) {
   menu.length = 1;
+  menu.parentElement.hidden = values.length < 2;
   const options = values.map((value) => new Option(name(value), value));
   options.sort((one, other) => one.text.localeCompare(other.text));
   menu.append(...options);
@@ -114,10 +115,11 @@ function withoutTitle(text, title) {
   return text.startsWith(`${title}:`) ? text.slice(title.length + 1).trim() : text;
 }
 
-/** A message with one thing to do; nothing given hides it. */
+/** A message with one thing to do, in the place of any other; nothing given leaves none. */
 export function showMessage(title = "", text = "", action = "", onAction = null) {
   const box = find("message");
   box.hidden = !title;
+  find("key").hidden = true;
   part(box, "h2").textContent = title;
   part(box, "p").textContent = text;
   const button = part(box, "button");
