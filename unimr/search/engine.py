@@ -17,13 +17,14 @@ from unimr.index.build import SLOT_VALUES
 from unimr.index.catalogue import Catalogue
 from unimr.index.copies import PrivateCopy
 from unimr.index.encoder import Encoder
-from unimr.index.lexical import LexicalIndex
+from unimr.index.lexical import LexicalHit, LexicalIndex
 from unimr.index.publish import PUBLISHED, collection_name, current_version, verify_version, versions_folder
 from unimr.index.schema import COLLECTIONS, IMAGES, TEXTS, Filter
 from unimr.index.store import Store, StoredHit, store_path
 from unimr.search.answer import Hit, SearchAnswer, SlotShown
 from unimr.search.filters import SlotLexicon, parse_filter, read_slots
 from unimr.search.fusion import FusedItem, Ranking, fuse
+from unimr.search.overlay import Overlay
 from unimr.search.query import DenseSide, Plan, Query, Request, check_query
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 SUBJECT_WEIGHT = 1.0
 """Weight of the subject's embedding beside that of the whole query."""
+SPARE_ROWS, MAX_SPARE_ROWS = 8, 200
+"""Rows asked of the store beyond those needed, for every item that live changes hide, and at most."""
 WEIGHTS = {
     "find_image": {"images": 1.0, "texts": 1.0, "lexical": 1.0},
     "find_text": {"texts": 1.0, "lexical": 1.0},
@@ -61,10 +64,9 @@ class SearchEngine:
         self.catalogue = Catalogue(version_folder)
         self.lexical = LexicalIndex.load(version_folder)
         self.lexicon = SlotLexicon.load(version_folder / SLOT_VALUES)
-        self.values = self.catalogue.values()
         self.model = load(version_folder / "model")
-        self._number = {item: number for number, item in enumerate(self.catalogue.item_ids)}
-        self._of_lexical = np.array([self._number[item] for item in self.lexical.items])
+        self._published = self.catalogue
+        self.lay_over(Overlay())
         self._copy = None if manifest["uri"] else PrivateCopy(Path(store_path(version_folder)), place)
         try:
             self._store = Store(manifest["uri"] if self._copy is None else str(self._copy.path))
@@ -100,6 +102,18 @@ class SearchEngine:
         self._store.close()
         if self._copy is not None:
             self._copy.close()
+
+    def lay_over(self, overlay: Overlay) -> None:
+        """Search these live changes together with the index from now on. Call it where `search_many` is called."""
+        pictures = [picture for item in overlay.items.values() for picture in item.pictures]
+        shown = {name: item.shown for name, item in overlay.items.items()}
+        changed = self._published.changed(overlay.hidden, shown, pictures) if overlay.hidden else self._published
+        number = {item: place for place, item in enumerate(changed.item_ids)}
+        # The last place of the mask, one behind the items, is that of rows that no longer count: always False.
+        self._of_lexical = np.array(
+            [-1 if item in overlay.hidden else number[item] for item in self.lexical.items], np.int64
+        )
+        self._number, self.values, self.catalogue, self.overlay = number, changed.values(), changed, overlay
 
     def parse_filters(self, texts: Sequence[str]) -> list[Filter]:
         """Typed filters of words such as `style=openmoji`.
@@ -251,7 +265,9 @@ class SearchEngine:
         )
 
     def _stored(self, images: Sequence[str]) -> dict[str, np.ndarray]:
-        return self._store.fetch(collection_name(self.version, IMAGES), IMAGES, images) if images else {}
+        live = self.overlay.vectors(images)
+        rest = [image for image in images if image not in live]
+        return live | (self._store.fetch(collection_name(self.version, IMAGES), IMAGES, rest) if rest else {})
 
     def _images(self, vector: np.ndarray, request: Request, weight: float = 1.0) -> DenseSide:
         filters = tuple(each for each in request.filters if each.field != "lang")
@@ -270,14 +286,21 @@ class SearchEngine:
         found: dict[int, list[StoredHit]] = {}
         for members in groups.values():
             spec, filters = sides[members[0]].spec, sides[members[0]].filters
-            vectors, depth = (
-                np.stack([sides[each].vector for each in members]),
-                max(sides[each].depth for each in members),
-            )
-            rows = self._store.search(collection_name(self.version, spec), spec, vectors, depth, filters)
-            found |= {each: hits[: sides[each].depth] for each, hits in zip(members, rows, strict=True)}
+            members_of = [sides[each] for each in members]
+            vectors, depth = np.stack([side.vector for side in members_of]), max(side.depth for side in members_of)
+            spare = min(len(self.overlay.hidden) * SPARE_ROWS, MAX_SPARE_ROWS)
+            rows = self._store.search(collection_name(self.version, spec), spec, vectors, depth + spare, filters)
+            found |= {each: self._merged(sides[each], hits) for each, hits in zip(members, rows, strict=True)}
         numbers = iter(range(len(sides)))
         return [[found[next(numbers)] for _ in plan.dense] for plan in plans]
+
+    def _merged(self, side: DenseSide, hits: list[StoredHit]) -> list[StoredHit]:
+        """Rows of the store that still count, and those of the live changes, best first."""
+        if self.overlay.hidden:
+            hits = [hit for hit in hits if hit.item_id not in self.overlay.hidden]
+            hits += self.overlay.search(side.spec.name, side.vector, side.filters)
+            hits.sort(key=lambda hit: -hit.score)
+        return hits[: side.depth]
 
     def _rankings(self, plan: Plan, rows: list[list[StoredHit]]) -> list[Ranking]:
         rankings = [
@@ -286,10 +309,19 @@ class SearchEngine:
         ]
         if plan.lexical is not None:
             text, weight = plan.lexical
-            allowed = self.catalogue.matching(plan.request.filters)[self._of_lexical]
-            found = self.lexical.search(text, plan.request.depth, allowed)
-            rankings.append(Ranking("lexical", weight, [(hit.item_id, hit.lang) for hit in found]))
+            rankings.append(Ranking("lexical", weight, self._lexical(text, plan.request)))
         return rankings
+
+    def _lexical(self, text: str, request: Request) -> list[tuple[str, str]]:
+        allowed = self.catalogue.matching(request.filters)
+        found = self.lexical.search(text, request.depth, np.append(allowed, False)[self._of_lexical])
+        for name, item in self.overlay.items.items():
+            scores = {lang: self.lexical.score(text, document) for lang, document in item.documents.items()}
+            lang = max(scores, key=scores.__getitem__, default="")
+            if scores.get(lang) and allowed[self._number[name]]:
+                found.append(LexicalHit(name, scores[lang], lang))
+        found.sort(key=lambda hit: -hit.score)
+        return [(hit.item_id, hit.lang) for hit in found[: request.depth]]
 
     def _answer(self, plan: Plan, rows: list[list[StoredHit]], started: float) -> SearchAnswer:
         request = plan.request

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import time
@@ -16,19 +17,23 @@ from fastapi.responses import FileResponse, RedirectResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from unimr import __version__
+from unimr.data.live import LiveChange
 from unimr.errors import UnimrError
 from unimr.index.schema import Filter
 from unimr.search.answer import SearchAnswer
 from unimr.search.engine import SearchEngine
 from unimr.search.filters import known_value
 from unimr.search.query import Query
+from unimr.service.changes import change_of
 from unimr.service.errors import ApiError, add_handlers
 from unimr.service.gate import Gate
 from unimr.service.schemas import (
     ERRORS,
     USUAL_RESULTS,
     CatalogueFound,
+    Changed,
     Filters,
+    ItemChange,
     ItemFound,
     SearchRequest,
     SearchResponse,
@@ -142,6 +147,27 @@ async def item(item_id: str, service: ServiceHere) -> Response:
         for image in engine.catalogue.images_of(item_id)
     ]
     return _json({"item_id": item_id, "pictures": pictures, **engine.catalogue.items[item_id], **_versions(engine)})
+
+
+@routes.put("/v1/items/{item_id}", response_model=Changed, responses=ERRORS, summary="Add or change an item")
+async def put_item(item_id: str, asked: ItemChange, service: ServiceHere) -> Response:
+    """The item as it shall be from now on; when this is answered it is on the disk and found by searches."""
+    try:
+        change = await asyncio.to_thread(change_of, item_id, asked, service.engine)
+    except ValueError as error:
+        raise ApiError(422, str(error)) from error
+    return await _changed(service, change)
+
+
+@routes.delete("/v1/items/{item_id}", response_model=Changed, responses=ERRORS, summary="Remove an item")
+async def delete_item(item_id: str, service: ServiceHere) -> Response:
+    """The item is found no more, and is not part of the next build."""
+    return await _changed(service, LiveChange(item_id))
+
+
+async def _changed(service: Service, change: LiveChange) -> Response:
+    await service.change(change)
+    return _json({"item_id": change.item_id, **_versions(service.engine)})
 
 
 @routes.get("/v1/catalogue", response_model=CatalogueFound, responses=ERRORS, summary="What can be asked for")

@@ -11,13 +11,16 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from unimr.data.live import LiveChange
 from unimr.errors import UnimrError
 from unimr.files import read_json
 from unimr.index.encoder import Encoder
 from unimr.index.publish import MANIFEST, current_version
 from unimr.search.answer import SearchAnswer
 from unimr.search.engine import SearchEngine
+from unimr.search.overlay import Overlay
 from unimr.search.query import Query
+from unimr.service.changes import LiveChanges
 
 log = logging.getLogger(__name__)
 
@@ -33,13 +36,14 @@ class LiveEngine:
         self._root, self._load = root, load
         self._refused = ""
         self.current = SearchEngine.open(root, load)
+        self.changes = LiveChanges(root, self.current)
 
     def answer(self, queries: list[Query]) -> Sequence[SearchAnswer | UnimrError]:
         """Answer a batch by the engine of this moment."""
         return self.current.search_many(queries)
 
-    def renew(self) -> SearchEngine | None:
-        """Put the engine of another live version in place and return the old one, to be closed; None: no change.
+    def opened(self) -> SearchEngine | None:
+        """Open the engine of another live version beside this one, for `exchange`; None: there is none.
 
         A version that cannot be opened is noted once, and the old one goes on.
         """
@@ -54,9 +58,29 @@ class LiveEngine:
                 log.error("The index version %s cannot be opened, %s stays: %s", version, self.current.version, error)
             self._refused = version
             return None
-        old, self.current, self._refused = self.current, fresh, ""
+        self._refused = ""
+        return fresh
+
+    def exchange(self, fresh: SearchEngine) -> None:
+        """Let another engine answer from now on, with every live change, and close the old one.
+
+        Call it in the worker thread: no batch is being answered then, and no change made.
+        """
+        old = self.current
+        same = fresh.model_version == old.model_version
+        self.changes.lay_over(fresh, old.overlay if same else Overlay())
+        self.current = fresh
         log.warning("The index version %s answers now; before it was %s", fresh.version, old.version)
-        return old
+        old.close()
+
+    def change(self, change: LiveChange) -> None:
+        """Make a live change; see `LiveChanges.apply`. Call it in the worker thread."""
+        self.changes.apply(self.current, change)
+
+    def close(self) -> None:
+        """Close the engine and the journal."""
+        self.changes.close()
+        self.current.close()
 
     def _model(self, folder: Path) -> Encoder:
         """The model of a version: the one that is loaded already, if it is the same."""

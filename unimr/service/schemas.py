@@ -6,10 +6,11 @@ import base64
 import binascii
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from unimr.data.images import MAX_BYTES
+from unimr.data.own_lines import TextLine
 from unimr.data.text import MAX_QUERY_CHARACTERS
 from unimr.index.schema import Filter
 from unimr.search.filters import MAX_RESULTS
@@ -25,6 +26,23 @@ Word = Annotated[str, Field(min_length=1, max_length=100)]
 Words = Word | Annotated[list[Word], Field(min_length=1, max_length=MAX_VALUES)]
 Year = Annotated[int, Field(ge=0, le=9999)]
 ImageId = Annotated[str, Field(min_length=1, max_length=512)]
+
+
+def _is_small_enough(image: str) -> str:
+    if len(image) > MAX_IMAGE_CHARACTERS:
+        raise PydanticCustomError("too_large", "the picture has more than 10 MiB")
+    return image
+
+
+def _decoded(image: str) -> bytes:
+    try:
+        return base64.b64decode(image, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ValueError("image: this is not base64") from error
+
+
+Encoded = Annotated[str, AfterValidator(_is_small_enough)]
+"""A picture in base64."""
 
 
 class _Strict(BaseModel):
@@ -71,7 +89,7 @@ class SearchRequest(_Strict):
     )
 
     text: str | None = Field(default=None, max_length=MAX_QUERY_CHARACTERS, description="What is looked for.")
-    image: str | None = Field(default=None, description="A PNG, JPEG or WebP picture in base64, 10 MiB at most.")
+    image: Encoded | None = Field(default=None, description="A PNG, JPEG or WebP picture in base64, 10 MiB at most.")
     image_id: ImageId | None = Field(default=None, description="A picture of the catalogue: more like this one.")
     lang: Annotated[str, Field(max_length=40)] | None = Field(default=None, description="Where the guess is wrong.")
     k: int | None = Field(
@@ -82,25 +100,13 @@ class SearchRequest(_Strict):
         default=[], max_length=8, description="Slots that are not turned into filters; `intent`: just search."
     )
 
-    @field_validator("image")
-    @classmethod
-    def _is_small_enough(cls, image: str | None) -> str | None:
-        if image is not None and len(image) > MAX_IMAGE_CHARACTERS:
-            raise PydanticCustomError("too_large", "the picture has more than 10 MiB")
-        return image
-
     def picture(self) -> bytes | None:
         """The bytes of the picture.
 
         Raises:
             ValueError: it is not base64.
         """
-        if self.image is None:
-            return None
-        try:
-            return base64.b64decode(self.image, validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise ValueError("image: this is not base64") from error
+        return None if self.image is None else _decoded(self.image)
 
 
 class UnderstandRequest(_Strict):
@@ -110,6 +116,53 @@ class UnderstandRequest(_Strict):
 
     text: str = Field(min_length=1, max_length=MAX_QUERY_CHARACTERS)
     lang: Annotated[str, Field(max_length=40)] | None = None
+
+
+class NewPicture(_Strict):
+    """A picture of an item: PNG, JPEG or WebP in base64, and its style."""
+
+    style: Annotated[str, Field(max_length=40)]
+    image: Encoded
+
+    def bytes(self) -> bytes:
+        """The encoded picture.
+
+        Raises:
+            ValueError: it is not base64.
+        """
+        return _decoded(self.image)
+
+
+class ItemChange(_Strict):
+    """An item as it shall be, in the format of `unimr import`, with pictures in the place of their paths."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "attributes": {"category": "Objects", "year": "2024"},
+                    "texts": [
+                        {"lang": "en", "role": "name", "text": "red mug"},
+                        {"lang": "de", "role": "name", "text": "rote Tasse"},
+                        {"lang": "en", "role": "keyword", "text": "coffee"},
+                    ],
+                }
+            ]
+        }
+    )
+
+    base_id: str | None = None
+    attributes: dict[str, str] = {}
+    texts: Annotated[list[TextLine], Field(min_length=1, max_length=1000)]
+    pictures: Annotated[list[NewPicture], Field(max_length=MAX_VALUES)] = []
+
+
+class Changed(BaseModel):
+    """A change that is on the disk and searchable."""
+
+    item_id: str
+    model: str
+    index: str
 
 
 class SlotFound(BaseModel):

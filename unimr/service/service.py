@@ -7,12 +7,14 @@ import io
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
 
 from unimr.config import ServeParams
 from unimr.data.images import MAX_BYTES, open_picture
+from unimr.data.live import LiveChange
 from unimr.errors import UnimrError
 from unimr.index.encoder import Encoder
 from unimr.search.answer import SearchAnswer
@@ -84,7 +86,7 @@ class Service:
         await self._batcher.stop()
         self._pictures.shutdown()
         await asyncio.to_thread(self.log.close)
-        await asyncio.to_thread(self.engine.close)
+        await asyncio.to_thread(self.live.close)
 
     def check_load(self) -> None:
         """Whether one more query would be answered in time.
@@ -116,6 +118,15 @@ class Service:
             raise ApiError(422, str(answer))
         return answer
 
+    async def change(self, change: LiveChange) -> None:
+        """Add, change or remove an item; it is durable and searchable when this returns.
+
+        Raises:
+            ApiError: the change does not fit to the other items, or cannot be written.
+        """
+        await self._batcher.in_worker(partial(self.live.change, change))
+        self.metrics.changes.labels("remove" if change.line is None else "put").inc()
+
     async def _with_checked_picture(self, query: Query) -> Query:
         data = query.image or b""
         if len(data) > MAX_BYTES:
@@ -132,11 +143,11 @@ class Service:
     async def _follow(self) -> None:
         while True:
             await asyncio.sleep(self.params.poll_seconds)
-            old = await asyncio.to_thread(self.live.renew)
-            if old is not None:
+            fresh = await asyncio.to_thread(self.live.opened)
+            if fresh is not None:
+                await self._batcher.in_worker(partial(self.live.exchange, fresh))
                 self.metrics.swaps.inc()
                 self._show_versions()
-                await self._batcher.in_worker(old.close)
 
     def _show_versions(self) -> None:
         self.metrics.show_versions(self.engine.model_version, self.engine.version)
