@@ -11,6 +11,7 @@ import numpy as np
 from unimr.data.text import MAX_QUERY_CHARACTERS
 from unimr.errors import UnimrError
 from unimr.index.schema import CollectionSpec, Filter
+from unimr.search.answer import SlotShown
 from unimr.search.filters import MAX_RESULTS, SlotReading
 
 if TYPE_CHECKING:
@@ -108,6 +109,15 @@ class Request:
     def depth(self) -> int:
         """Rows asked of each side, so that after grouping by item enough are left."""
         return min(200, max(30, 3 * self.k))
+
+    def shown_slots(self) -> list[SlotShown]:
+        """Every slot with what it was read as; one that was taken back was read as nothing."""
+        return [SlotShown(slot.label, slot.text, self._value(slot)) for slot in self.slots]
+
+    def _value(self, slot: PredictedSlot) -> str | None:
+        if slot.label in self.query.ignored:
+            return None
+        return slot.text if slot.label == "subject" else self.reading.values.get(slot.text)
 
     def strings(self) -> list[str]:
         """Every string whose embedding the answer may need."""

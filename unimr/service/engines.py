@@ -36,6 +36,7 @@ class LiveEngine:
         self._root, self._load = root, load
         self._refused = ""
         self.current = SearchEngine.open(root, load)
+        self.current.hold_in_memory()
         self.changes = LiveChanges(root, self.current)
 
     def answer(self, queries: list[Query]) -> Sequence[SearchAnswer | UnimrError]:
@@ -53,6 +54,7 @@ class LiveEngine:
             if version == self.current.version:
                 return None
             fresh = SearchEngine.open(self._root, self._model)
+            fresh.hold_in_memory()
         except UnimrError as error:
             if self._refused != version:
                 log.error("The index version %s cannot be opened, %s stays: %s", version, self.current.version, error)
