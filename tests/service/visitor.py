@@ -109,3 +109,14 @@ class Visitor:
 
     def has_focus(self, selector: str) -> None:
         expect(self.page.locator(selector).first).to_be_focused()
+
+    def is_told_everywhere(self, text: str) -> None:
+        """From now on every word of an answer is this text."""
+
+        def say(route):
+            answer = route.fetch().json()
+            answer["slots"] = [{"label": label, "text": text, "value": text} for label in ("subject", "style")]
+            hits = [hit | {"title": text, "english": text[:-1], "text": text} for hit in answer["hits"]]
+            route.fulfill(json=answer | {"notes": [text], "hits": hits})
+
+        self.page.route("**/v1/search", say)
