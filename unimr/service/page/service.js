@@ -1,7 +1,7 @@
 /** The service behind the page: the only file that knows its addresses, the API key and the session. */
 
 let key = sessionStorage.getItem("key") ?? "";
-const pictures = new Map(); // addresses of pictures that were fetched with the key
+const pictures = new Map(); // promises of the addresses of pictures that were fetched with the key
 
 /** Use an API key until the tab is closed. */
 export function useKey(given) {
@@ -60,9 +60,16 @@ export const item = (id) => fetched(`items/${encoded(id)}`);
 /** Let an image element show a picture of the catalogue. An element sends no key, so with one it is fetched first. */
 export async function showPicture(image, id) {
   const address = `v1/pictures/${encoded(id)}`;
-  if (key && !pictures.has(id)) {
-    const response = await fetch(address, { headers: withKey() });
-    if (response.ok) pictures.set(id, URL.createObjectURL(await response.blob()));
-  }
-  image.src = pictures.get(id) ?? address;
+  if (key && !pictures.has(id)) pictures.set(id, fetchedPicture(address, 5));
+  image.src = (await pictures.get(id)) ?? address;
+}
+
+/** The address of a picture fetched with the key; where the key asks too often, after the wait it is told. */
+async function fetchedPicture(address, tries) {
+  const response = await fetch(address, { headers: withKey() });
+  if (response.ok) return URL.createObjectURL(await response.blob());
+  if (response.status !== 429 || tries === 1) return undefined;
+  const seconds = Number(response.headers.get("Retry-After")) || 1;
+  await new Promise((done) => setTimeout(done, 1000 * seconds));
+  return fetchedPicture(address, tries - 1);
 }
