@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 Job = TypeVar("Job")
@@ -25,6 +26,13 @@ class Overloaded(Exception):  # noqa: N818 (a state, not a fault)
     def __init__(self, retry_after: int) -> None:
         super().__init__("Too many queries are waiting. Try again in a moment.")
         self.retry_after = retry_after
+
+
+@dataclass(frozen=True)
+class _Fault:
+    """What a job failed with."""
+
+    error: Exception
 
 
 class Batcher(Generic[Job, Result]):
@@ -115,16 +123,23 @@ class Batcher(Generic[Job, Result]):
 
     async def _settle(self, batch: list[tuple[Job, asyncio.Future[Result]]]) -> None:
         started, loop = time.perf_counter(), asyncio.get_running_loop()
-        try:
-            jobs = [job for job, _ in batch]
-            results = await loop.run_in_executor(self._worker, self._answer, jobs)
-            for (_, future), result in zip(batch, results, strict=True):
-                if not future.done():
-                    future.set_result(result)
-        except Exception as error:  # it belongs to those who wait; the next batch must be answered
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(error)
+        results = await loop.run_in_executor(self._worker, self._answer_all, [job for job, _ in batch])
+        for (_, future), result in zip(batch, results, strict=True):
+            if future.done():
+                continue
+            if isinstance(result, _Fault):
+                future.set_exception(result.error)
+            else:
+                future.set_result(result)
         taken = (time.perf_counter() - started) / len(batch)
         self._seconds_each += SMOOTHING * (taken - self._seconds_each)
         self._observe(len(batch))
+
+    def _answer_all(self, jobs: list[Job]) -> list[Result | _Fault]:
+        """The results of a batch; where it fails, of every job alone, so that a fault spoils no other job."""
+        try:
+            return list(self._answer(jobs))
+        except Exception as error:
+            if len(jobs) == 1:
+                return [_Fault(error)]
+            return [self._answer_all([job])[0] for job in jobs]
