@@ -44,8 +44,9 @@ test: setup ## run the tests (minutes)
 test-slow: setup ## run the long tests too: a hundred kills
 	python -m pytest -m "slow or not slow"
 
-pictures: setup ## make the pictures of the page in docs/pictures anew (needs Chromium; minutes)
-	python -m pytest tests/system/test_browser.py -m slow --pictures docs/pictures
+pictures: setup ## make docs/pictures anew (needs Chromium and, for the search page, `make demo`; minutes)
+	python -m pytest tests/system/test_browser.py tests/service/test_page_pictures.py -m "slow or not slow" \
+	  --pictures docs/pictures
 
 lint: setup ## ruff and mypy
 	ruff check unimr flows tests

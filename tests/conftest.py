@@ -15,7 +15,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Where the browser's pictures go; without it, into a folder that pytest removes."""
-    parser.addoption("--pictures", metavar="FOLDER", help="keep the pictures of tests/system/test_browser.py here")
+    parser.addoption("--pictures", metavar="FOLDER", help="keep what the browser saw here")
 
 
 @pytest.fixture(scope="session")

@@ -80,6 +80,52 @@ def search(
 
 
 @app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address; any but this machine's own needs API keys.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port.")] = None,
+) -> None:
+    """Serve the search and its page; see `serve` in params.yaml. SIGTERM and Ctrl-C finish what was accepted."""
+    from unimr.config import load_params
+    from unimr.service.server import serve as serve_index
+
+    given = {"host": host, "port": port}
+    params = load_params(ROOT).serve.model_copy(
+        update={key: value for key, value in given.items() if value is not None}
+    )
+    serve_index(params, ROOT, typer.echo)
+
+
+log_app = typer.Typer(no_args_is_help=True, help="The query log of `unimr serve`.")
+app.add_typer(log_app, name="log")
+
+
+@log_app.command("export")
+def log_export(
+    days: Annotated[float | None, typer.Option(min=0, help="Only the last so many days.")] = None,
+) -> None:
+    """Print the query log as JSON Lines, an answered query a line, oldest first."""
+    import time
+
+    from unimr.config import load_params
+    from unimr.service.querylog import DAY_SECONDS, read_log
+
+    path = ROOT / load_params(ROOT).serve.query_log.file
+    for entry in read_log(path, 0.0 if days is None else time.time() - days * DAY_SECONDS):
+        typer.echo(json.dumps(entry, ensure_ascii=False))
+
+
+@app.command()
+def key(name: Annotated[str, typer.Argument(help="Whose key it is; requests are counted by it.")]) -> None:
+    """Make an API key for `unimr serve`: shown once, kept by its hash alone."""
+    from unimr.service.keys import make_key
+
+    secret, line = make_key(name)
+    typer.echo(
+        f"Key, for the client (it is shown only now):\n  {secret}\nLine, for the file in serve.keys_file:\n  {line}"
+    )
+
+
+@app.command()
 def stage(name: Annotated[str, typer.Argument(help="A stage of dvc.yaml, e.g. prepare.")]) -> None:
     """Run one stage of the pipeline, as `dvc repro` does. Use `dvc repro`, which knows what is up to date."""
     from unimr.stages import run_stage

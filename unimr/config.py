@@ -220,6 +220,31 @@ class DeployParams(Section):
         return self
 
 
+class QueryLogParams(Section):
+    """The query log: where, whether with the text or a keyed hash of it, days it is kept, entries that may wait."""
+
+    file: Annotated[str, Field(min_length=1)]
+    store_text: bool
+    retention_days: PositiveInt
+    max_waiting: PositiveInt
+
+
+class ServeParams(Section):
+    """`unimr serve`: address, API keys, batches, when it refuses, how it follows the index, how it ends."""
+
+    host: Annotated[str, Field(min_length=1)]
+    port: Annotated[int, Field(ge=0, le=65535)]
+    keys_file: str
+    requests_per_minute: PositiveInt
+    max_batch: Annotated[int, Field(ge=1, le=256)]
+    max_wait_ms: Annotated[float, Field(ge=0, le=1000)]
+    max_waiting: PositiveInt
+    max_delay_ms: PositiveInt
+    poll_seconds: Annotated[float, Field(gt=0, le=3600)]
+    drain_seconds: Annotated[int, Field(ge=1, le=600)]
+    query_log: QueryLogParams
+
+
 class Params(Section):
     """All of `params.yaml`: a section a stage, and those of the factory around them."""
 
@@ -237,6 +262,7 @@ class Params(Section):
     index: IndexParams
     monitor: MonitorParams
     deploy: DeployParams
+    serve: ServeParams
 
 
 def load_params(root: Path = Path(), overrides: Mapping[str, Any] | None = None) -> Params:

@@ -13,6 +13,7 @@ from unimr.data.images import MAX_BYTES
 from unimr.errors import UnimrError
 from unimr.index.schema import Filter
 from unimr.search.engine import SearchEngine
+from unimr.search.query import Query
 
 from ..index.small_index import NAMES, WordEncoder, picture
 
@@ -113,6 +114,50 @@ def test_a_picture_finds_its_item_in_other_styles(engine):
 def test_a_picture_changed_by_words(engine):
     hand = list(NAMES).index("hand")
     assert engine.search("dark", image=picture(hand, "google")).hits[0].item_id == "hand-dark"
+
+
+def test_many_at_once_are_answered_as_one_by_one(engine):
+    queries = [
+        Query("cat in openmoji"), Query("what does rocket mean", k=3), Query("like hand"), Query("all animals", k=20),
+        Query(image=picture(4, "google"), filters=(Filter("style", "==", "openmoji"),)), Query("dog", lang="de"),
+        Query("dark", image=picture(list(NAMES).index("hand"), "google")), Query(image_id="cat/google", k=4),
+    ]  # fmt: skip
+    for together, alone in zip(
+        engine.search_many(queries), [engine.search_many([each])[0] for each in queries], strict=True
+    ):
+        assert [hit.item_id for hit in together.hits] == [hit.item_id for hit in alone.hits]
+        assert (together.intent, together.filters, together.notes) == (alone.intent, alone.filters, alone.notes)
+
+
+def test_a_query_the_index_cannot_answer_spoils_no_other(engine):
+    answers = engine.search_many([Query("cat", lang="xx"), Query("cat"), Query(image_id="cat/nothing")])
+    assert "no language 'xx'" in str(answers[0]) and "no picture 'cat/nothing'" in str(answers[2])
+    assert answers[1].hits[0].item_id == "cat"
+
+
+def test_more_like_a_picture_leaves_its_item_out(engine):
+    hits = engine.search_many([Query(image_id="hand/google", k=20)])[0].hits
+    assert hits and not {"hand", "hand-dark", "hand-light"} & {hit.item_id for hit in hits}
+
+
+def test_a_slot_that_was_taken_back_is_no_filter(engine):
+    answer = engine.search_many([Query("hand dark openmoji", ignored=frozenset({"style"}))])[0]
+    assert answer.filters == ["skin_tone == dark"]
+    assert [(slot.label, slot.value) for slot in answer.slots][-1] == ("style", None)
+
+
+def test_an_intent_that_was_taken_back_is_not_acted_on(engine):
+    assert engine.search_many([Query("all animals", ignored=frozenset({"intent"}))])[0].intent == "find_image"
+
+
+def test_understanding_alone_searches_nothing(engine):
+    answer = engine.search_many([Query("hand dark", understand_only=True)])[0]
+    assert answer.hits == [] and answer.similarity is None and answer.filters == ["skin_tone == dark"]
+
+
+def test_the_margin_lies_between_the_first_two_items(engine):
+    answer = engine.search("rocket")
+    assert answer.similarity > 0.9 and 0 < answer.margin <= answer.similarity + 1
 
 
 def test_the_answer_is_plain_json_without_picture_bytes(engine):

@@ -23,6 +23,7 @@ from unimr.data.emoji import read_emoji
 from unimr.data.fetch import RAW_FOLDER
 from unimr.data.images import open_picture
 from unimr.data.items import KIND_OF_ROLE, Item
+from unimr.data.live import with_live_changes
 from unimr.data.lookalikes import GRID, average_colours, close_pairs
 from unimr.data.own import read_own_items, read_own_utterances
 from unimr.data.queries import is_composed_for_test, make_queries, variant_pairs
@@ -57,6 +58,8 @@ def run(params: Params, root: Path) -> None:
     """
     items = _read_items(params.prepare, root)
     own = read_own_utterances(root) if "import" in params.prepare.sources else []
+    present = {item.item_id for item in items}
+    own = [each for each in own if each.item_id is None or each.item_id in present]  # one may be removed live
     grammars = load_grammars(params.prepare, root, own)
     texts = split_texts(params.prepare, items)
     folder = root / PREPARED_FOLDER
@@ -72,7 +75,7 @@ def run(params: Params, root: Path) -> None:
 
 
 def _read_items(params: PrepareParams, root: Path) -> list[Item]:
-    """The items of all sources.
+    """The items of all sources, with what was changed live since.
 
     Raises:
         UnimrError: a source is missing or malformed, or two of them have an item of the same id.
@@ -84,7 +87,8 @@ def _read_items(params: PrepareParams, root: Path) -> list[Item]:
             f"Two sources of prepare.sources have an item {twice[0]!r} ({len(twice)} such ids in all). "
             "Rename it in your own file and run `unimr import` again."
         )
-    return items
+    languages = {*params.languages, *params.untrained_languages}
+    return with_live_changes(items, root, languages)
 
 
 def compositions(items: Sequence[Item], texts: Sequence[SplitText]) -> list[dict[str, Any]]:

@@ -7,7 +7,9 @@ that is removed while a process has it open stays readable to that process.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,16 @@ def write_catalogue(tables: Path, folder: Path) -> None:
         writer.write_table(table)
 
 
+@dataclass(frozen=True)
+class ShownPicture:
+    """A picture that is not in the catalogue's file."""
+
+    image_id: str
+    item_id: str
+    style: str
+    data: bytes
+
+
 class Catalogue:
     """An opened catalogue.
 
@@ -61,14 +73,20 @@ class Catalogue:
             self._table = pa.ipc.open_file(pa.memory_map(str(folder / PICTURES))).read_all()
         except (OSError, pa.ArrowException) as error:
             raise UnimrError(f"The pictures {folder / PICTURES} cannot be read ({error}). Run `dvc repro`.") from error
-        self.item_ids = sorted(self.items)
         image_ids, styles, owners = (self._table[name].to_pylist() for name in ("image_id", "style", "item_id"))
         self._row = {image: row for row, image in enumerate(image_ids)}
+        self._own_pictures: dict[str, bytes] = {}
+        self._fill(image_ids, styles, owners)
+
+    def _fill(self, image_ids: list[str], styles: list[str], owners: list[str]) -> None:
+        """Derive everything that is looked up from the items and their pictures."""
+        self.item_ids = sorted(self.items)
         self._style = dict(zip(image_ids, styles, strict=True))
         self._images: dict[str, list[str]] = defaultdict(list)
         for image, item in zip(image_ids, owners, strict=True):
             self._images[item].append(image)
         numbers = {item: number for number, item in enumerate(self.item_ids)}
+        self._owner = dict(zip(image_ids, owners, strict=True))
         self._item_of_image = np.array([numbers[item] for item in owners], np.int64)
         self._columns = {"style": _coded(styles)} | {
             field: _coded([self.items[item]["attributes"].get(field) for item in self.item_ids])
@@ -76,16 +94,41 @@ class Catalogue:
             if field not in ("style", "lang")
         }
 
+    def changed(
+        self, hidden: Collection[str], items: Mapping[str, dict[str, Any]], pictures: Sequence[ShownPicture]
+    ) -> Catalogue:
+        """The catalogue without the items in `hidden`, and with others and their pictures."""
+        other = copy(self)
+        other.items = {name: item for name, item in self.items.items() if name not in hidden} | dict(items)
+        kept = [image for image, owner in self._owner.items() if owner not in hidden]
+        other._own_pictures = {each.image_id: each.data for each in pictures}
+        other._fill(
+            [*kept, *other._own_pictures],
+            [*(self._style[image] for image in kept), *(each.style for each in pictures)],
+            [*(self._owner[image] for image in kept), *(each.item_id for each in pictures)],
+        )
+        return other
+
     def picture(self, image_id: str) -> bytes:
         """Encoded bytes of a picture.
 
         Raises:
             UnimrError: there is no such picture.
         """
-        if image_id not in self._row:
+        if image_id in self._own_pictures:
+            return self._own_pictures[image_id]
+        if image_id not in self._owner:
             raise UnimrError(f"There is no picture {image_id!r} in the index.")
         data: bytes = self._table["image"][self._row[image_id]].as_py()
         return data
+
+    def has_picture(self, image_id: str) -> bool:
+        """Whether there is such a picture."""
+        return image_id in self._owner
+
+    def item_of(self, image_id: str) -> str:
+        """The item that a picture shows."""
+        return self._owner[image_id]
 
     def style(self, image_id: str) -> str:
         """Style of a picture."""

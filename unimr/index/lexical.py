@@ -51,7 +51,7 @@ class LexicalIndex:
         Raises:
             UnimrError: there are no texts.
         """
-        documents = _documents(texts)
+        documents = documents_of(texts)
         if not documents:
             raise UnimrError("There are no texts to build the lexical index from. Look at data/validated.")
         keys = sorted(documents)
@@ -112,6 +112,16 @@ class LexicalIndex:
         top = np.argsort(-best, kind="stable")[:k]
         return [self._hit(int(item), scores, float(best[item])) for item in top if best[item] > 0]
 
+    def score(self, text: str, document: Counter[str]) -> float:
+        """What a document that is not in the index would score: by the index's frequencies, as one of mean length."""
+        total = 0.0
+        rows = len(self.arrays["item"])
+        for term in dict.fromkeys([*lexical_terms(text), _whole(text)]):
+            number, count = self.vocabulary.get(term), document.get(term, 0)
+            frequency = 0 if number is None else int(np.diff(self.arrays["offset"][number : number + 2])[0])
+            total += np.log1p((rows - frequency + 0.5) / (frequency + 0.5)) * count * (K1 + 1) / (count + K1)
+        return float(total)
+
     def language(self, text: str) -> str | None:
         """The language whose documents use the words of a text most; None where no word is known."""
         votes = np.zeros(len(self.languages))
@@ -138,7 +148,8 @@ def _whole(text: str) -> str:
     return "\n" + normalise(text)
 
 
-def _documents(texts: pd.DataFrame) -> dict[tuple[str, str], Counter[str]]:
+def documents_of(texts: pd.DataFrame) -> dict[tuple[str, str], Counter[str]]:
+    """The terms of the document of every (item, language), and how often each counts."""
     documents: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     descriptions: dict[tuple[str, str], str] = {}
     columns = (texts[column] for column in ("item_id", "lang", "role", "text"))

@@ -53,6 +53,14 @@ class StoredHit:
     item_id: str
 
 
+def nearest_and_margin(hits: Sequence[StoredHit]) -> tuple[float | None, float | None]:
+    """Similarity of the nearest row, and how far it lies above that of the next item; None where there is none."""
+    if not hits:
+        return None, None
+    following = next((hit.score for hit in hits if hit.item_id != hits[0].item_id), None)
+    return round(hits[0].score, 6), None if following is None else round(hits[0].score - following, 6)
+
+
 def check_vectors(what: str, ids: Sequence[str], vectors: np.ndarray, dim: int) -> None:
     """Check what Milvus Lite would accept silently.
 
@@ -227,6 +235,20 @@ class Store:
                 vectors |= {row[spec.key]: np.asarray(row["vector"], np.float32) for row in batch}
             rows.close()
         return vectors
+
+    def read_all(self, name: str, spec: CollectionSpec) -> Rows:
+        """All rows of a collection with all their fields."""
+        fields: dict[str, list[Any]] = {field: [] for field in spec.fields}
+        vectors = []
+        with self._explained("read", name):
+            rows = self._client.query_iterator(name, batch_size=ROWS_AT_A_TIME, output_fields=[*spec.fields, "vector"])
+            while batch := rows.next():
+                for row in batch:
+                    vectors.append(np.asarray(row["vector"], np.float32))
+                    for field, column in fields.items():
+                        column.append(row[field])
+            rows.close()
+        return Rows(fields, np.stack(vectors))
 
     def point_alias(self, alias: str, name: str) -> None:
         """Let an alias name this collection from now on, in one step."""

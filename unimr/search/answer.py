@@ -32,7 +32,11 @@ class Hit:
 
 @dataclass(frozen=True)
 class SearchAnswer:
-    """Results of a search with what was understood and how it was answered."""
+    """Results of a search with what was understood and how it was answered.
+
+    `similarity` is the cosine of the nearest row, `margin` how far it lies above that of the next item; None where
+    nothing was searched by vector.
+    """
 
     query: str | None
     lang: str
@@ -42,6 +46,8 @@ class SearchAnswer:
     filters: list[str]
     notes: list[str]
     hits: list[Hit]
+    similarity: float | None
+    margin: float | None
     model_version: str
     index_version: str
     milliseconds: float

@@ -3,36 +3,38 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from unimr.data.images import open_picture
-from unimr.data.text import MAX_QUERY_CHARACTERS
 from unimr.errors import UnimrError
 from unimr.index.build import SLOT_VALUES
 from unimr.index.catalogue import Catalogue
 from unimr.index.copies import PrivateCopy
 from unimr.index.encoder import Encoder
-from unimr.index.lexical import LexicalIndex
+from unimr.index.exact import ExactRows
+from unimr.index.lexical import LexicalHit, LexicalIndex
 from unimr.index.publish import PUBLISHED, collection_name, current_version, verify_version, versions_folder
 from unimr.index.schema import COLLECTIONS, IMAGES, TEXTS, CollectionSpec, Filter
-from unimr.index.store import Store, StoredHit, store_path
-from unimr.search.answer import Hit, SearchAnswer, SlotShown
-from unimr.search.filters import MAX_RESULTS, SlotLexicon, SlotReading, parse_filter, read_slots
+from unimr.index.store import Store, StoredHit, nearest_and_margin, store_path
+from unimr.search.answer import Hit, SearchAnswer
+from unimr.search.filters import SlotLexicon, parse_filter, read_slots
 from unimr.search.fusion import FusedItem, Ranking, fuse
+from unimr.search.overlay import Overlay
+from unimr.search.query import DenseSide, Plan, Query, Request, check_query
 
 if TYPE_CHECKING:
     from unimr.model.nlu import Understanding
 
-DEFAULT_RESULTS = 10
-MIN_CONFIDENCE = 0.6
-"""An intent the model is less sure of is not acted on: other intents leave results out."""
 SUBJECT_WEIGHT = 1.0
 """Weight of the subject's embedding beside that of the whole query."""
+SPARE_ROWS, MAX_SPARE_ROWS = 8, 200
+"""Rows asked of the store beyond those needed, for every item that live changes hide, and at most."""
 WEIGHTS = {
     "find_image": {"images": 1.0, "texts": 1.0, "lexical": 1.0},
     "find_text": {"texts": 1.0, "lexical": 1.0},
@@ -41,42 +43,6 @@ WEIGHTS = {
     "out_of_scope": {"images": 1.0, "texts": 1.0, "lexical": 1.0},
 }
 """What an intent searches, and how much each side counts in the fusion."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """A checked and understood query."""
-
-    text: str | None
-    image: bytes | None
-    lang: str
-    understanding: Understanding | None
-    reading: SlotReading
-    filters: list[Filter]
-    notes: list[str]
-    k: int
-
-    @property
-    def subject(self) -> str | None:
-        """The words of the subject slot the model is surest of."""
-        slots = [slot for slot in self.understanding.slots if slot.label == "subject"] if self.understanding else []
-        return max(slots, key=lambda slot: slot.confidence).text if slots else None
-
-    @property
-    def intent(self) -> str:
-        """What is asked for.
-
-        A picture asks for pictures, and so do a bare name and a sentence that is hardly understood.
-        """
-        if self.image is not None or self.understanding is None:
-            return "find_image" if self.text else "find_similar"
-        bare = self.understanding.confidence < MIN_CONFIDENCE or self.subject == self.text
-        return "find_image" if bare else self.understanding.intent
-
-    @property
-    def depth(self) -> int:
-        """Rows asked of each side, so that after grouping by item enough are left."""
-        return min(200, max(30, 3 * self.k))
 
 
 def load_retriever(folder: Path) -> Encoder:
@@ -99,10 +65,11 @@ class SearchEngine:
         self.catalogue = Catalogue(version_folder)
         self.lexical = LexicalIndex.load(version_folder)
         self.lexicon = SlotLexicon.load(version_folder / SLOT_VALUES)
-        self.values = self.catalogue.values()
         self.model = load(version_folder / "model")
-        self._number = {item: number for number, item in enumerate(self.catalogue.item_ids)}
-        self._of_lexical = np.array([self._number[item] for item in self.lexical.items])
+        self._published = self.catalogue
+        self.lay_over(Overlay())
+        self._exact: dict[str, ExactRows] = {}
+        self._is_exact = manifest["index_type"] == "FLAT" and not manifest["uri"]
         self._copy = None if manifest["uri"] else PrivateCopy(Path(store_path(version_folder)), place)
         try:
             self._store = Store(manifest["uri"] if self._copy is None else str(self._copy.path))
@@ -139,6 +106,25 @@ class SearchEngine:
         if self._copy is not None:
             self._copy.close()
 
+    def hold_in_memory(self) -> None:
+        """Read an embedded FLAT index into memory: the same rows are found, several times as fast."""
+        if self._is_exact:
+            for spec in COLLECTIONS:
+                rows = self._store.read_all(collection_name(self.version, spec), spec)
+                self._exact[spec.name] = ExactRows(spec, rows)
+
+    def lay_over(self, overlay: Overlay) -> None:
+        """Search these live changes together with the index from now on. Call it where `search_many` is called."""
+        pictures = [picture for item in overlay.items.values() for picture in item.pictures]
+        shown = {name: item.shown for name, item in overlay.items.items()}
+        changed = self._published.changed(overlay.hidden, shown, pictures) if overlay.hidden else self._published
+        number = {item: place for place, item in enumerate(changed.item_ids)}
+        # The last place of the mask, one behind the items, is that of rows that no longer count: always False.
+        self._of_lexical = np.array(
+            [-1 if item in overlay.hidden else number[item] for item in self.lexical.items], np.int64
+        )
+        self._number, self.values, self.catalogue, self.overlay = number, changed.values(), changed, overlay
+
     def parse_filters(self, texts: Sequence[str]) -> list[Filter]:
         """Typed filters of words such as `style=openmoji`.
 
@@ -164,45 +150,55 @@ class SearchEngine:
             UnimrError: the query is empty or too long, the picture is none or too large, `k` is out of range, or the
                 index has no such language.
         """
+        query = Query(text, image, None, tuple(filters), k, lang)
+        check_query(query)
+        if image is not None:
+            open_picture(image)
+        answer = self.search_many([query])[0]
+        if isinstance(answer, UnimrError):
+            raise answer
+        return answer
+
+    def search_many(self, queries: Sequence[Query]) -> list[SearchAnswer | UnimrError]:
+        """Answer queries together: the model and the store are asked once for all.
+
+        `check_query`, and `open_picture` for a picture, must have passed each. A query that this index cannot answer
+        (an unknown language or picture) gets its error and spoils no other.
+        """
         started = time.perf_counter()
-        check_query(text, image, k)
-        self._check_language(lang)
-        request = self._understand(text.strip() if text else None, image, filters, k, lang)
-        hits = self._hits(request) if self.catalogue.matching(request.filters).any() else []
-        understanding = request.understanding
-        return SearchAnswer(
-            query=request.text,
-            lang=request.lang,
-            intent=request.intent,
-            confidence=understanding.confidence if understanding else 1.0,
-            slots=_shown_slots(request),
-            filters=[str(each) for each in request.filters],
-            notes=request.notes,
-            hits=hits,
-            model_version=self.model_version,
-            index_version=self.version,
-            milliseconds=(time.perf_counter() - started) * 1000,
-        )
+        answers: list[SearchAnswer | UnimrError | None] = [self._refusal(query) for query in queries]
+        open_ones = [number for number, refusal in enumerate(answers) if refusal is None]
+        requests = self._understand([queries[number] for number in open_ones])
+        plans = self._plan(requests)
+        for number, plan, rows in zip(open_ones, plans, self._dense(plans), strict=True):
+            answers[number] = self._answer(plan, rows, started)
+        return [answer for answer in answers if answer is not None]
 
-    def _check_language(self, lang: str | None) -> None:
-        if lang is not None and lang not in self.catalogue.languages:
-            raise UnimrError(f"The index has no language {lang[:40]!r}. Known: {', '.join(self.catalogue.languages)}.")
+    def _refusal(self, query: Query) -> UnimrError | None:
+        lang, known = query.lang, self.catalogue.languages
+        if lang is not None and lang not in known:
+            return UnimrError(f"The index has no language {lang[:40]!r}. Known: {', '.join(known)}.")
+        if query.image_id is not None and not self.catalogue.has_picture(query.image_id):
+            return UnimrError(f"There is no picture {query.image_id[:100]!r} in the index.")
+        return None
 
-    def _understand(
-        self, text: str | None, image: bytes | None, filters: Sequence[Filter], k: int | None, lang: str | None
-    ) -> Request:
-        understanding = self.model.understand([text])[0] if text else None
-        spoken = lang or (self.lexical.language(text) if text else None) or "en"
-        slots = understanding.slots if understanding else ()
+    def _understand(self, queries: Sequence[Query]) -> list[Request]:
+        texts = list(dict.fromkeys(query.words for query in queries if query.words))
+        understood = dict(zip(texts, self.model.understand(texts), strict=True)) if texts else {}
+        return [self._request(query, understood.get(query.words or "")) for query in queries]
+
+    def _request(self, query: Query, understanding: Understanding | None) -> Request:
+        spoken = query.lang or (self.lexical.language(query.words) if query.words else None) or "en"
+        slots = [slot for slot in (understanding.slots if understanding else ()) if slot.label not in query.ignored]
         reading = read_slots(slots, self.lexicon, spoken)
         notes = [f"“{words}” was not understood as a filter." for words in reading.unread]
         if understanding and understanding.intent == "out_of_scope":
             notes.append("This does not look like a search for pictures or their meaning; here is what comes closest.")
-        kept = self._usable(list(filters), reading.filters, notes)
-        if not self.catalogue.matching(filters).any():
+        kept = self._usable(list(query.filters), reading.filters, notes)
+        if not self.catalogue.matching(query.filters).any():
             notes.append("Nothing in the index satisfies the filters that were given.")
-        wanted = k or reading.count or DEFAULT_RESULTS
-        return Request(text, image, spoken, understanding, reading, kept, notes, wanted)
+        wanted = query.k or reading.count or query.usual_k
+        return Request(query, spoken, understanding, reading, kept, notes, wanted)
 
     def _usable(self, given: list[Filter], read: list[Filter], notes: list[str]) -> list[Filter]:
         """The given filters, and of those read from words all that together leave something."""
@@ -216,82 +212,165 @@ class SearchEngine:
                 notes.append(f"The filter {each} leaves nothing and was dropped.")
         return kept
 
-    def _hits(self, request: Request) -> list[Hit]:
-        if request.intent == "find_similar":
-            rankings, excluded = self._similar(request)
-        elif request.image is not None:
-            rankings, excluded = [self._images(self._picture_vector(request), request)], set()
-        else:
-            rankings, excluded = self._by_text(request), set()
+    def _has_hits(self, request: Request) -> bool:
+        return not request.query.understand_only and bool(self.catalogue.matching(request.filters).any())
+
+    def _plan(self, requests: Sequence[Request]) -> list[Plan]:
+        """What to search for each request; every text and every picture is embedded here, in one call each."""
+        searched = [request for request in requests if self._has_hits(request)]
+        strings = list(dict.fromkeys(string for request in searched for string in request.strings()))
+        texts = dict(zip(strings, self.model.encode_texts(strings), strict=True)) if strings else {}
+        images = list(dict.fromkeys(request.query.image for request in searched if request.query.image is not None))
+        known = list(dict.fromkeys(request.query.image_id for request in searched if request.query.image_id))
+        pictures: dict[bytes | str | None, np.ndarray] = dict(self._stored(known).items())
+        if images:
+            pictures.update(zip(images, self.model.encode_images(images), strict=True))
+        return [self._plan_one(request, texts, pictures) for request in requests]
+
+    def _plan_one(
+        self, request: Request, texts: dict[str, np.ndarray], pictures: dict[bytes | str | None, np.ndarray]
+    ) -> Plan:
+        query = request.query
+        if not self._has_hits(request):
+            return Plan(request, [])
+        if not query.has_picture:
+            about = self._plan_similar(request, texts) if request.intent == "find_similar" else None
+            return about or self._plan_words(request, texts)
+        vector = pictures[query.image_id if query.image is None else query.image]
+        if query.words:
+            vector = self.model.compose(vector[None], texts[query.words][None])[0]
+        elif query.image_id is not None:  # more like this, and not this again
+            own = self.catalogue.base(self.catalogue.item_of(query.image_id))
+            return Plan(request, [self._images(vector, request)], excluded=frozenset({own}))
+        return Plan(request, [self._images(vector, request)])
+
+    def _plan_words(self, request: Request, texts: dict[str, np.ndarray]) -> Plan:
+        text = request.query.words or ""
+        weights = WEIGHTS[request.intent if request.intent != "find_similar" else "find_image"]
+        if request.intent == "filter_set" and (request.subject or not request.filters):
+            weights = WEIGHTS["find_image"]  # no listing of attributes after all
+        vector = texts[text]
+        if request.subject not in (None, text):  # a subject that is only a part of the query adds its own
+            vector = _unit(vector + SUBJECT_WEIGHT * texts[request.subject or ""])
+        sides = []
+        if "images" in weights:
+            sides.append(self._images(vector, request, weights["images"]))
+        if "texts" in weights:
+            sides.append(self._texts(vector, request, weights["texts"]))
+        lexical = (request.subject or text, weights["lexical"]) if "lexical" in weights else None
+        return Plan(request, sides, lexical)
+
+    def _plan_similar(self, request: Request, texts: dict[str, np.ndarray]) -> Plan | None:
+        """Neighbours of the pictures of the item that the words name, without that item; None where it has none."""
+        unfiltered = replace(request, filters=[])
+        subject = request.subject or request.query.words or ""
+        search = Plan(unfiltered, [self._texts(texts[subject], unfiltered)], (subject, 1.0))
+        named = fuse(self._rankings(search, self._dense([search])[0]))
+        stored = self._stored([image for each in named[:1] for image in self.catalogue.images_of(each.item_id)])
+        if not stored:
+            return None
+        vector = _unit(np.stack(list(stored.values())).mean(axis=0))
+        return Plan(
+            request, [self._images(vector, request)], excluded=frozenset({self.catalogue.base(named[0].item_id)})
+        )
+
+    def _stored(self, images: Sequence[str]) -> dict[str, np.ndarray]:
+        live = self.overlay.vectors(images)
+        rest = [image for image in images if image not in live]
+        if IMAGES.name in self._exact:
+            return live | self._exact[IMAGES.name].fetch(rest)
+        return live | (self._store.fetch(collection_name(self.version, IMAGES), IMAGES, rest) if rest else {})
+
+    def _images(self, vector: np.ndarray, request: Request, weight: float = 1.0) -> DenseSide:
+        filters = tuple(each for each in request.filters if each.field != "lang")
+        return DenseSide(IMAGES, weight, vector, filters, request.depth)
+
+    def _texts(self, vector: np.ndarray, request: Request, weight: float = 1.0) -> DenseSide:
+        filters = tuple(each for each in request.filters if each.field != "style")
+        return DenseSide(TEXTS, weight, vector, filters, request.depth)
+
+    def _dense(self, plans: Sequence[Plan]) -> list[list[list[StoredHit]]]:
+        """The rows of every side of every plan; sides with the same filters are searched together."""
+        sides = [side for plan in plans for side in plan.dense]
+        groups: dict[object, list[int]] = defaultdict(list)
+        for number, side in enumerate(sides):
+            groups[side.spec, side.filters].append(number)
+        found: dict[int, list[StoredHit]] = {}
+        for members in groups.values():
+            spec, filters = sides[members[0]].spec, sides[members[0]].filters
+            members_of = [sides[each] for each in members]
+            vectors, depth = np.stack([side.vector for side in members_of]), max(side.depth for side in members_of)
+            spare = min(len(self.overlay.hidden) * SPARE_ROWS, MAX_SPARE_ROWS)
+            rows = self._nearest(spec, vectors, depth + spare, filters)
+            found |= {each: self._merged(sides[each], hits) for each, hits in zip(members, rows, strict=True)}
+        numbers = iter(range(len(sides)))
+        return [[found[next(numbers)] for _ in plan.dense] for plan in plans]
+
+    def _nearest(
+        self, spec: CollectionSpec, vectors: np.ndarray, depth: int, filters: Sequence[Filter]
+    ) -> list[list[StoredHit]]:
+        if spec.name in self._exact:
+            return self._exact[spec.name].search(vectors, depth, filters)
+        return self._store.search(collection_name(self.version, spec), spec, vectors, depth, filters)
+
+    def _merged(self, side: DenseSide, hits: list[StoredHit]) -> list[StoredHit]:
+        """Rows of the store that still count, and those of the live changes, best first."""
+        if self.overlay.hidden:
+            hits = [hit for hit in hits if hit.item_id not in self.overlay.hidden]
+            hits += self.overlay.search(side.spec.name, side.vector, side.filters)
+            hits.sort(key=lambda hit: -hit.score)
+        return hits[: side.depth]
+
+    def _rankings(self, plan: Plan, rows: list[list[StoredHit]]) -> list[Ranking]:
+        rankings = [
+            Ranking(side.spec.name, side.weight, [(hit.item_id, hit.key) for hit in hits])
+            for side, hits in zip(plan.dense, rows, strict=True)
+        ]
+        if plan.lexical is not None:
+            text, weight = plan.lexical
+            rankings.append(Ranking("lexical", weight, self._lexical(text, plan.request)))
+        return rankings
+
+    def _lexical(self, text: str, request: Request) -> list[tuple[str, str]]:
+        allowed = self.catalogue.matching(request.filters)
+        found = self.lexical.search(text, request.depth, np.append(allowed, False)[self._of_lexical])
+        for name, item in self.overlay.items.items():
+            scores = {lang: self.lexical.score(text, document) for lang, document in item.documents.items()}
+            lang = max(scores, key=scores.__getitem__, default="")
+            if scores.get(lang) and allowed[self._number[name]]:
+                found.append(LexicalHit(name, scores[lang], lang))
+        found.sort(key=lambda hit: -hit.score)
+        return [(hit.item_id, hit.lang) for hit in found[: request.depth]]
+
+    def _answer(self, plan: Plan, rows: list[list[StoredHit]], started: float) -> SearchAnswer:
+        request = plan.request
+        understanding = request.understanding
+        similarity, margin = nearest_and_margin(rows[0] if rows else [])
+        return SearchAnswer(
+            query=request.query.words,
+            lang=request.lang,
+            intent=request.intent,
+            confidence=understanding.confidence if understanding else 1.0,
+            slots=request.shown_slots(),
+            filters=[str(each) for each in request.filters],
+            notes=request.notes,
+            hits=self._hits(plan, rows),
+            similarity=similarity,
+            margin=margin,
+            model_version=self.model_version,
+            index_version=self.version,
+            milliseconds=(time.perf_counter() - started) * 1000,
+        )
+
+    def _hits(self, plan: Plan, rows: list[list[StoredHit]]) -> list[Hit]:
+        request = plan.request
         allowed = self.catalogue.matching(request.filters)
         fused = [
             each
-            for each in fuse(rankings)
-            if allowed[self._number[each.item_id]] and self.catalogue.base(each.item_id) not in excluded
+            for each in fuse(self._rankings(plan, rows))
+            if allowed[self._number[each.item_id]] and self.catalogue.base(each.item_id) not in plan.excluded
         ]
         return [self._hit(each, request) for each in fused[: request.k]]
-
-    def _by_text(self, request: Request) -> list[Ranking]:
-        text = request.text or ""
-        weights = WEIGHTS[request.intent]
-        if request.intent == "filter_set" and (request.subject or not request.filters):
-            weights = WEIGHTS["find_image"]  # no listing of attributes after all
-        vector = self._text_vector(text, request.subject)
-        rankings = []
-        if "images" in weights:
-            rankings.append(self._images(vector, request, weights["images"]))
-        if "texts" in weights:
-            rankings.append(self._texts(vector, request, weights["texts"]))
-        if "lexical" in weights:
-            rankings.append(self._lexical(request.subject or text, request, weights["lexical"]))
-        return rankings
-
-    def _similar(self, request: Request) -> tuple[list[Ranking], set[str]]:
-        """Neighbours of a picture, or of the pictures of the item that the words name, without the item itself."""
-        if request.image is not None:
-            return [self._images(self.model.encode_images([request.image]), request)], set()
-        unfiltered = replace(request, filters=[])
-        subject = request.subject or request.text or ""
-        vector = self._text_vector(subject, None)
-        named = fuse([self._texts(vector, unfiltered), self._lexical(subject, unfiltered)])
-        images = [image for each in named[:1] for image in self.catalogue.images_of(each.item_id)]
-        stored = self._store.fetch(collection_name(self.version, IMAGES), IMAGES, images)
-        if not stored:
-            return self._by_text(replace(request, understanding=None)), set()
-        base = self.catalogue.base(named[0].item_id)
-        return [self._images(_unit(np.stack(list(stored.values())).mean(axis=0, keepdims=True)), request)], {base}
-
-    def _text_vector(self, text: str, subject: str | None) -> np.ndarray:
-        """The query's embedding `[1, dim]`; a subject that is only a part of the query adds its own."""
-        if subject is None or subject == text:
-            return self.model.encode_texts([text])
-        whole, about = self.model.encode_texts([text, subject])
-        return _unit((whole + SUBJECT_WEIGHT * about)[None])
-
-    def _picture_vector(self, request: Request) -> np.ndarray:
-        picture = self.model.encode_images([request.image or b""])
-        return self.model.compose(picture, self.model.encode_texts([request.text])) if request.text else picture
-
-    def _images(self, vector: np.ndarray, request: Request, weight: float = 1.0) -> Ranking:
-        filters = [each for each in request.filters if each.field != "lang"]
-        return Ranking(IMAGES.name, weight, self._dense(IMAGES, vector, request.depth, filters))
-
-    def _texts(self, vector: np.ndarray, request: Request, weight: float = 1.0) -> Ranking:
-        filters = [each for each in request.filters if each.field != "style"]
-        return Ranking(TEXTS.name, weight, self._dense(TEXTS, vector, request.depth, filters))
-
-    def _dense(
-        self, spec: CollectionSpec, vector: np.ndarray, depth: int, filters: list[Filter]
-    ) -> list[tuple[str, str]]:
-        found: list[StoredHit] = self._store.search(collection_name(self.version, spec), spec, vector, depth, filters)[
-            0
-        ]
-        return [(hit.item_id, hit.key) for hit in found]
-
-    def _lexical(self, text: str, request: Request, weight: float = 1.0) -> Ranking:
-        allowed = self.catalogue.matching(request.filters)[self._of_lexical]
-        found = self.lexical.search(text, request.depth, allowed)
-        return Ranking("lexical", weight, [(hit.item_id, hit.lang) for hit in found])
 
     def _hit(self, found: FusedItem, request: Request) -> Hit:
         item_id = found.item_id
@@ -310,31 +389,6 @@ class SearchEngine:
         )
 
 
-def check_query(text: str | None, image: bytes | None, k: int | None) -> None:
-    """Check a query before anything else looks at it.
-
-    Raises:
-        UnimrError: it is empty or too long, the picture is none or too large, or `k` is out of range.
-    """
-    if text is not None and len(text) > MAX_QUERY_CHARACTERS:
-        raise UnimrError(f"The query has {len(text):,} characters; at most {MAX_QUERY_CHARACTERS:,} are accepted.")
-    if image is None and not (text and text.strip()):
-        raise UnimrError("The query is empty. Give some words in any language, or a picture with --image.")
-    if k is not None and not 1 <= k <= MAX_RESULTS:
-        raise UnimrError(f"The number of results must be between 1 and {MAX_RESULTS}; it is {k}.")
-    if image is not None:
-        open_picture(image)
-
-
-def _shown_slots(request: Request) -> list[SlotShown]:
-    slots = request.understanding.slots if request.understanding else ()
-    read = request.reading.values
-    return [
-        SlotShown(slot.label, slot.text, slot.text if slot.label == "subject" else read.get(slot.text))
-        for slot in slots
-    ]
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    scaled: np.ndarray = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+def _unit(vector: np.ndarray) -> np.ndarray:
+    scaled: np.ndarray = vector / np.linalg.norm(vector)
     return scaled.astype(np.float32)

@@ -134,12 +134,21 @@ def parse_filter(text: str, values: Mapping[str, Sequence[str]]) -> Filter:
         if not value.isdecimal() or len(value) > 4:
             raise UnimrError(f"The filter {text[:60]!r}: {name} takes a year such as 2019.")
         return Filter(name, op, int(value))
-    if name in values:
-        known = {normalise(each): each for each in values[name]}
-        if normalise(value) not in known:
-            close = difflib.get_close_matches(normalise(value), known, n=1, cutoff=0.6)
-            hint = f" Did you mean {known[close[0]]!r}?" if close else ""
-            shown = ", ".join(list(known.values())[:20])
-            raise UnimrError(f"The filter {text[:60]!r}: {name} has no value {value!r}.{hint} Known: {shown}.")
-        value = known[normalise(value)]
-    return Filter(name, op, value)
+    return Filter(name, op, known_value(name, value, values))
+
+
+def known_value(name: str, value: str, values: Mapping[str, Sequence[str]]) -> str:
+    """The value of a word field that is meant; of a field that has no list of them, the value itself.
+
+    Raises:
+        UnimrError: the field has no such value; the message lists those it has.
+    """
+    if name not in values:
+        return value
+    known = {normalise(each): each for each in values[name]}
+    if normalise(value) not in known:
+        close = difflib.get_close_matches(normalise(value), known, n=1, cutoff=0.6)
+        hint = f" Did you mean {known[close[0]]!r}?" if close else ""
+        shown = ", ".join(list(known.values())[:20])
+        raise UnimrError(f"The filter {f'{name}={value}'[:60]!r}: {name} has no value {value!r}.{hint} Known: {shown}.")
+    return known[normalise(value)]
