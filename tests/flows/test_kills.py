@@ -216,6 +216,6 @@ def test_training_that_is_cancelled_ends_soon_and_the_next_run_goes_on_to_the_sa
         again = retrain(client, asked, "train_joint")
         wait_for_state(client, again, "Completed", RUN_SECONDS)
         going_on = f"train_joint: going on after step {step} of {STEPS}"
-        wait_until(lambda: going_on in log_of(client, again), GONE_SECONDS * BUSY)  # what is logged comes a little later
+        wait_until(lambda: going_on in log_of(client, again), GONE_SECONDS * BUSY)  # the log comes later
     weights = "models/train_joint/model.safetensors"
     assert sha256_of(root / weights) == sha256_of(undisturbed(project, tmp_path, asked, "train_joint") / weights)
