@@ -66,6 +66,28 @@ class PrepareParams(Section):
     base_items: Annotated[int, Field(ge=0)]
 
 
+class SourceParams(Section):
+    """A published data set: its name, its folder below `data.root`, and how often it is drawn beside the others.
+
+    `lang` is the language of texts whose format does not state one.
+    """
+
+    name: Literal[
+        "flickr", "flickr8kcn", "karpathy", "multi30k", "coco", "crossmodal", "xtd10",
+        "massive", "xsid", "xquad", "ntrex", "tatoeba", "webdataset",
+    ]  # fmt: skip
+    root: str = ""
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    lang: str = "en"
+
+
+class DataParams(Section):
+    """Published data sets (`docs/datasets.md`) for the source `published` of stage `prepare`."""
+
+    root: str
+    sources: list[SourceParams]
+
+
 class ValidateParams(Section):
     """Stage `validate`: the share of quarantined rows of a table above which it stops."""
 
@@ -250,6 +272,7 @@ class Params(Section):
 
     profile: str
     fetch: FetchParams
+    data: DataParams
     prepare: PrepareParams
     validate_: ValidateParams = Field(alias="validate")
     model: ModelParams
