@@ -151,6 +151,33 @@ def import_catalogue(
 
 
 @app.command()
+def evaluate(
+    model: Annotated[Path, typer.Option(help="Folder of a trained model.")] = Path("models/train_joint"),
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with published data sets; else UNIMR_DATA, or data.root in params.yaml.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="dev or test.")] = "dev",
+    trained: Annotated[
+        str, typer.Option(help="Languages the model was trained on, such as en,de; else prepare.languages.")
+    ] = "",
+) -> None:
+    """Measure a model on published data sets as they are (docs/datasets.md), per task and language.
+
+    Writes reports/published/<split>/scores.json and scores.md, and prints the latter.
+    """
+    from unimr.benchmark.run import REPORT, evaluate_folder
+    from unimr.config import load_params
+    from unimr.data.published.sources import data_root
+
+    if split not in ("dev", "test"):
+        raise UnimrError(f"--split {split}: give dev or test.")
+    params = load_params(ROOT)
+    languages = [lang.strip() for lang in trained.split(",") if lang.strip()] or params.prepare.languages
+    folder = data or data_root(params.data, ROOT)
+    typer.echo(evaluate_folder(model, folder, split, languages, params.evaluate, ROOT / REPORT / split))
+
+
+@app.command()
 def results() -> None:
     """Print the headline of metrics/evaluation.json as a Markdown table, with intervals and baselines."""
     from unimr.evaluation.results import results_table

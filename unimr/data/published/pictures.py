@@ -11,9 +11,9 @@ from unimr.data.published.records import BadRecord, Dataset, Photo
 from unimr.errors import UnimrError
 
 
-def read_pictures(data: Dataset, splits: Collection[str]) -> dict[str, bytes]:
-    """Item → encoded picture, of the splits asked for; bytes and pixels are bounded before a pixel is decoded."""
-    photos = [photo for photo in data.photos.values() if photo.split in splits]
+def read_pictures(data: Dataset, items: Collection[str]) -> dict[str, bytes]:
+    """Item → encoded picture, of those items that have one; bytes and pixels are bounded before a pixel is decoded."""
+    photos = [photo for item, photo in data.photos.items() if item in items]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = list(pool.map(_read, photos))
     for photo, picture in zip(photos, found, strict=True):

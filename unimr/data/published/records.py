@@ -7,7 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import regex
+
 from unimr.data.images import MAX_BYTES
+from unimr.data.text import normalise
 from unimr.errors import UnimrError
 
 ROLES = ("caption", "sentence", "document", "paragraph", "question")
@@ -16,6 +19,8 @@ a question is answered by the paragraph that is the item."""
 
 SPLITS = ("train", "dev", "test")
 """From the least to the most held out: where two sources differ about an item, the later one holds."""
+
+_NO_LETTER = regex.compile(r"[\s\p{P}\p{S}]+")
 
 
 @dataclass(frozen=True)
@@ -93,15 +98,21 @@ class Dataset:
     """Source → sound records."""
 
 
-def with_one_split_an_item(data: Dataset) -> Dataset:
-    """Give every item one split, the most held out of those that its sources state.
+def tidied(data: Dataset) -> Dataset:
+    """The same records without texts that an item has twice, and with one split an item.
 
-    A photograph that Flickr8k holds out may stand in the training part of Multi30k: no caption of it may be trained.
+    The split is the most held out of those that the sources state: a photograph that Flickr8k holds out may stand in
+    the training part of Multi30k, and no caption of it may be trained. A text is the same as another one of its item
+    and language if they differ by white space, punctuation and case alone, as between two sets with the same captions.
     """
     rank: dict[str, int] = defaultdict(int)
     stated: Iterable[Text | Photo] = (*data.texts, *data.photos.values())
     for row in stated:
         rank[row.item_id] = max(rank[row.item_id], SPLITS.index(row.split))
-    texts = [replace(row, split=SPLITS[rank[row.item_id]]) for row in data.texts]
+    kept = {
+        (row.collection, row.item_id, row.lang, row.role, _NO_LETTER.sub("", normalise(row.text))): row
+        for row in reversed(data.texts)  # the first one stays
+    }
+    texts = [replace(row, split=SPLITS[rank[row.item_id]]) for row in reversed(kept.values())]
     photos = {item: replace(photo, split=SPLITS[rank[item]]) for item, photo in data.photos.items()}
     return replace(data, texts=texts, photos=photos)

@@ -23,7 +23,7 @@ from unimr.data.published import (
     xtd10,
 )
 from unimr.data.published.reading import Folder, Reading
-from unimr.data.published.records import Dataset, with_one_split_an_item
+from unimr.data.published.records import Dataset, tidied
 from unimr.errors import UnimrError
 
 ROOT_VARIABLE = "UNIMR_DATA"
@@ -77,7 +77,7 @@ def read_sources(folder: Path, sources: Sequence[SourceParams]) -> Dataset:
                 f"data.sources: {source.name} has no record in {folder / source.root}.{problem} "
                 "docs/datasets.md says which files it reads."
             )
-    return with_one_split_an_item(data)
+    return tidied(data)
 
 
 def read_all(folder: Path) -> Dataset:
@@ -91,4 +91,4 @@ def read_all(folder: Path) -> Dataset:
         read(Reading(name, files, data))
     if not data.counts:
         raise UnimrError(f"Nothing in {folder} is in a published format that docs/datasets.md lists.")
-    return with_one_split_an_item(data)
+    return tidied(data)

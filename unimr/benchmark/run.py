@@ -1,0 +1,42 @@
+"""`unimr evaluate`: read a folder of published data sets, measure a model on it, and write what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from unimr.benchmark.measure import Options, measure
+from unimr.benchmark.table import markdown, to_json
+from unimr.config import EvaluateParams
+from unimr.data.published.sources import read_all
+from unimr.files import write_json, write_text
+from unimr.model.manifest import model_version
+from unimr.model.retriever import UnifiedRetriever
+
+REPORT = Path("reports/published")
+
+
+def evaluate_folder(
+    model: Path, data: Path, split: str, trained: Collection[str], params: EvaluateParams, report: Path
+) -> str:
+    """Measure a saved model on a folder; writes `scores.json` and `scores.md` to `report` and returns the Markdown.
+
+    Args:
+        model: folder of the model.
+        data: folder with any of the published formats.
+        split: `dev` or `test`.
+        trained: languages that the model was trained on, reported apart from the others.
+        params: bootstrap draws and their seed.
+        report: folder to write to.
+
+    Raises:
+        UnimrError: the model or the folder is missing, or the folder holds nothing that could be measured.
+    """
+    retriever = UnifiedRetriever.load(model)
+    found = read_all(data)
+    rows = measure(retriever, found, Options(split, trained, params.bootstrap_samples, params.seed))
+    notes = {"model": model_version(model), "split": split, "trained": sorted(trained)}
+    text = markdown(rows, found, notes)
+    write_json(report / "scores.json", to_json(rows, found, notes))
+    write_text(report / "scores.md", text)
+    return text
