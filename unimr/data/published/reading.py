@@ -23,7 +23,6 @@ MAX_LINES_BYTES = 2**32
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 
-_SPACE = regex.compile(r"\s+")
 _CONTROL = regex.compile(r"[\p{Cc}\p{Co}\p{Cs}\uFFFD\u2028\u2029]")
 
 
@@ -128,7 +127,7 @@ class Reading:
 
     def text(self, place: tuple[Path, int], text: Text) -> None:
         """Add a text, its white space (line ends too) made single spaces; an unusable one is noted."""
-        value = self._clean(place, _SPACE.sub(" ", text.text) if isinstance(text.text, str) else text.text)
+        value = self._clean(place, " ".join(text.text.split()) if isinstance(text.text, str) else text.text)
         if value is not None:
             self.data.texts.append(Text(text.collection, text.item_id, text.lang, text.role, value, text.split))
             self._count()
@@ -169,9 +168,9 @@ class Reading:
 
 
 def _cut_to_words(text: str, start: int, end: int) -> tuple[int, int]:
-    """A span without the punctuation and white space at its edges; a word that it cuts stays cut."""
-    touched = [word for word in segment(text) if word.start < end and word.end > start]
-    return (max(start, touched[0].start), min(end, touched[-1].end)) if touched else (start, start)
+    """A span without the punctuation and white space at its edges."""
+    words = segment(text[start:end])
+    return (start + words[0].start, start + words[-1].end) if words else (start, start)
 
 
 def string(record: Mapping[str, Any], *keys: str) -> list[str]:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 import regex
 
@@ -98,6 +99,9 @@ class Dataset:
     """Source → sound records."""
 
 
+Row = TypeVar("Row", Text, Photo)
+
+
 def tidied(data: Dataset) -> Dataset:
     """The same records without texts that an item has twice, and with one split an item.
 
@@ -113,6 +117,11 @@ def tidied(data: Dataset) -> Dataset:
         (row.collection, row.item_id, row.lang, row.role, _NO_LETTER.sub("", normalise(row.text))): row
         for row in reversed(data.texts)  # the first one stays
     }
-    texts = [replace(row, split=SPLITS[rank[row.item_id]]) for row in reversed(kept.values())]
-    photos = {item: replace(photo, split=SPLITS[rank[item]]) for item, photo in data.photos.items()}
+    splits = {item: SPLITS[place] for item, place in rank.items()}
+    texts = [_in_split(row, splits[row.item_id]) for row in reversed(kept.values())]
+    photos = {item: _in_split(photo, splits[item]) for item, photo in data.photos.items()}
     return replace(data, texts=texts, photos=photos)
+
+
+def _in_split(row: Row, split: str) -> Row:
+    return row if row.split == split else replace(row, split=split)

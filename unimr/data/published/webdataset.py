@@ -104,8 +104,11 @@ def samples(shard: Path) -> Iterator[Sample]:
                 members = {}
             key = name
             members[f".{extension.lower()}"] = Member(shard, entry.offset_data, entry.size)
+        whole = shard.stat().st_size >= archive.offset + 2 * tarfile.BLOCKSIZE  # a tar ends with two empty blocks
     if members:
         yield Sample(key, members)
+    if not whole:
+        raise tarfile.ReadError("it ends without the mark of a whole tar")
 
 
 def _count(shard: Path) -> int:
