@@ -55,7 +55,7 @@ class UtteranceCounts(Section):
 class PrepareParams(Section):
     """Stage `prepare`: which sources and languages, and how splits are drawn."""
 
-    sources: list[Literal["emoji", "import"]] = Field(min_length=1)
+    sources: list[Literal["emoji", "import", "published"]] = Field(min_length=1)
     languages: list[str] = Field(min_length=1)
     untrained_languages: list[str]
     unseen_styles: list[str]
@@ -64,6 +64,12 @@ class PrepareParams(Section):
     test_share: TestShare
     utterances_per_language: UtteranceCounts
     base_items: Annotated[int, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _published_stands_alone(self) -> Self:
+        if "published" in self.sources and set(self.sources) != {"published"}:
+            raise ValueError("sources: `published` has intents and splits of its own and stands alone")
+        return self
 
 
 class SourceParams(Section):
@@ -82,15 +88,20 @@ class SourceParams(Section):
 
 
 class DataParams(Section):
-    """Published data sets (`docs/datasets.md`) for the source `published` of stage `prepare`."""
+    """Published data sets (`docs/datasets.md`) for the source `published` of stage `prepare`.
+
+    With `language_temperature` t a language with n texts is drawn in proportion to n^t: 1 as they are, 0 all alike.
+    """
 
     root: str
     sources: list[SourceParams]
+    language_temperature: Share
 
 
 class ValidateParams(Section):
-    """Stage `validate`: the share of quarantined rows of a table above which it stops."""
+    """Stage `validate`: the folder of the suites, and the share of quarantined rows of a table above which it stops."""
 
+    suites: str
     max_quarantined_share: Share
 
 

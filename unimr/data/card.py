@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
 
 from unimr.config import PrepareParams
+from unimr.data.published.catalogue import PublishedCatalogue
 from unimr.files import write_text
 
 _HEAD = """# The data
@@ -43,12 +45,41 @@ written by one grammar a language (`data/sources/emoji/grammar/`): they are made
 """
 
 
+_PUBLISHED = """
+## Splits
+
+The official ones of the published sets: `test_item` is their development part, `untrained` the languages {untrained},
+and their test part is in no table. Nothing of `test_item` is in train: the same text in the same language after
+normalisation, the same picture by SHA-256 and by perceptual hash.
+
+## Records
+
+"""
+
+
 def write_card(path: Path, params: PrepareParams, tables: dict[str, pd.DataFrame]) -> None:
     """Write the card from the tables."""
     head = _HEAD.replace("{unseen_styles}", ", ".join(params.unseen_styles) or "none")
     head = head.replace("{untrained}", ", ".join(params.untrained_languages) or "none")
-    sections = [
-        head,
+    write_text(path, "\n".join([head, *_sections(tables)]))
+
+
+def write_published_card(
+    path: Path, params: PrepareParams, tables: dict[str, pd.DataFrame], found: PublishedCatalogue
+) -> None:
+    """Write the card of published data sets, with the records that were left out and why."""
+    bad = Counter(record.source for record in found.bad)
+    records = ["| source | records | broken |", "|---|---:|---:|"]
+    records += [f"| {source} | {count:,} | {bad[source]:,} |" for source, count in found.counts.items()]
+    reasons = ["", "| sound, but not used | records |", "|---|---:|"]
+    reasons += [f"| {reason} | {count:,} |" for reason, count in sorted(found.left_out.items())]
+    head = _HEAD.partition("\n## Splits")[0] + _PUBLISHED
+    head = head.replace("{untrained}", ", ".join(params.untrained_languages) or "none")
+    write_text(path, "\n".join([head + "\n".join([*records, *reasons]) + "\n", *_sections(tables)]))
+
+
+def _sections(tables: dict[str, pd.DataFrame]) -> list[str]:
+    return [
         "## Pictures\n\n" + _counts(tables["images"], "style", "split"),
         "## Texts\n\n" + _counts(tables["texts"], "lang", "split"),
         "## Texts in train, by role\n\n" + _counts(tables["texts"].query("split == 'train'"), "lang", "role"),
@@ -56,7 +87,6 @@ def write_card(path: Path, params: PrepareParams, tables: dict[str, pd.DataFrame
         "## Utterances\n\n" + _counts(tables["utterances"], "lang", "split"),
         "## Utterances, by intent\n\n" + _counts(tables["utterances"], "intent", "split"),
     ]
-    write_text(path, "\n".join(sections))
 
 
 def _counts(frame: pd.DataFrame, row: str, column: str) -> str:

@@ -30,7 +30,7 @@ class Item:
     """A thing that is searched for.
 
     `base_id` is the item it is a variant of (itself if it is none): a split is decided for the whole family.
-    `attributes` hold what can be filtered on.
+    `attributes` hold what can be filtered on. `split` is the official one of a published set; "" where it is drawn.
     """
 
     item_id: str
@@ -38,3 +38,4 @@ class Item:
     attributes: dict[str, str] = field(default_factory=dict)
     texts: tuple[ItemText, ...] = ()
     pictures: tuple[Picture, ...] = ()
+    split: str = ""

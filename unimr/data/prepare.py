@@ -18,14 +18,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unimr.config import Params, PrepareParams
-from unimr.data.card import write_card
+from unimr.data.card import write_card, write_published_card
 from unimr.data.emoji import read_emoji
 from unimr.data.fetch import RAW_FOLDER
 from unimr.data.images import open_picture
 from unimr.data.items import KIND_OF_ROLE, Item
 from unimr.data.live import with_live_changes
 from unimr.data.lookalikes import GRID, average_colours, close_pairs
+from unimr.data.mixture import write_labels, write_mixture
 from unimr.data.own import read_own_items, read_own_utterances
+from unimr.data.published.catalogue import read_catalogue
 from unimr.data.queries import is_composed_for_test, make_queries, variant_pairs
 from unimr.data.splits import SplitText, picture_split, split_texts
 from unimr.data.tables import SCHEMAS, write_table
@@ -56,6 +58,9 @@ def run(params: Params, root: Path) -> None:
     Raises:
         UnimrError: a source is missing or malformed.
     """
+    if params.prepare.sources == ["published"]:
+        _run_published(params, root)
+        return
     items = _read_items(params.prepare, root)
     own = read_own_utterances(root) if "import" in params.prepare.sources else []
     present = {item.item_id for item in items}
@@ -66,12 +71,32 @@ def run(params: Params, root: Path) -> None:
     tables = {"images": images_table(params.prepare, items), "texts": texts_table(texts)}
     tables["utterances"] = make_utterances(params.prepare, grammars, items, texts, own)
     tables["queries"], tables["qrels"] = make_queries(items, texts, tables["images"], tables["utterances"])
-    for name, table in tables.items():
-        write_table(folder, name, table)
-        log.info("%s: %d rows", name, len(table))
+    _write_tables(folder, tables)
     write_json(folder / "compositions.json", compositions(items, texts))
     write_slot_values(params.prepare, grammars, items, folder)
     write_card(root / "data" / "README.md", params.prepare, tables)
+
+
+def _run_published(params: Params, root: Path) -> None:
+    """The same for published data sets, whose splits are theirs and whose utterances no grammar makes."""
+    found = read_catalogue(params, root)
+    folder = root / PREPARED_FOLDER
+    tables = {"images": images_table(params.prepare, found.items), "texts": texts_table(found.texts)}
+    tables["utterances"] = found.utterances
+    tables["queries"], tables["qrels"] = make_queries(found.items, found.texts, tables["images"], found.utterances)
+    _write_tables(folder, tables)
+    write_json(folder / "compositions.json", [])
+    write_slot_values(params.prepare, {}, found.items, folder)
+    write_labels(folder, found.utterances)
+    write_mixture(folder, found.weights, params.data.language_temperature)
+    write_json(folder / "left_out.json", [vars(record) for record in found.bad])
+    write_published_card(root / "data" / "README.md", params.prepare, tables, found)
+
+
+def _write_tables(folder: Path, tables: dict[str, pd.DataFrame]) -> None:
+    for name, table in tables.items():
+        write_table(folder, name, table)
+        log.info("%s: %d rows", name, len(table))
 
 
 def _read_items(params: PrepareParams, root: Path) -> list[Item]:
@@ -116,7 +141,7 @@ def images_table(params: PrepareParams, items: Sequence[Item]) -> pd.DataFrame:
                     "height": height,
                     "sha256": hashlib.sha256(picture.data).hexdigest(),
                     "attributes": item.attributes,
-                    "split": picture_split(params, item.base_id, picture.style),
+                    "split": item.split or picture_split(params, item.base_id, picture.style),
                 }
             )
     return _without_shared_pictures(pd.DataFrame(rows, columns=SCHEMAS["images"].names))

@@ -58,7 +58,7 @@ def validate(params: Params, root: Path) -> Validation:
         UnimrError: a table is missing or unreadable, or a suite is wrong.
     """
     folder, share = root / PREPARED, params.validate_.max_quarantined_share
-    suites = {table: load_suite(root / SUITES, table) for table in SCHEMAS}
+    suites = {table: load_suite(_suites(root, params, table), table) for table in SCHEMAS}
     types = {table: read_column_types(folder, table) for table in SCHEMAS}
     columns = [outcome for table in SCHEMAS for outcome in check_columns(suites[table], table, types[table])]
     if not all(outcome.success for outcome in columns):
@@ -66,6 +66,12 @@ def validate(params: Params, root: Path) -> Validation:
     catalogue = load_catalogue(folder, params)
     found = [outcome for table in SCHEMAS for outcome in check_table(suites[table], table, catalogue)]
     return Validation([*columns, *found], catalogue, collect(catalogue, found, suites), share)
+
+
+def _suites(root: Path, params: Params, table: str) -> Path:
+    """The folder of a table's suite: that of the parameters where it has one, else the default one."""
+    own = root / params.validate_.suites
+    return own if (own / f"{table}.json").exists() else root / SUITES
 
 
 def _write_reports(root: Path, validation: Validation, table: pa.Table) -> None:

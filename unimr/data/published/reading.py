@@ -11,6 +11,7 @@ from typing import Any
 
 import regex
 
+from unimr.data.mixture import origin
 from unimr.data.published.records import BadRecord, Dataset, Photo, Text, Utterance
 from unimr.data.text import segment
 from unimr.errors import UnimrError
@@ -130,7 +131,7 @@ class Reading:
         value = self._clean(place, " ".join(text.text.split()) if isinstance(text.text, str) else text.text)
         if value is not None:
             self.data.texts.append(Text(text.collection, text.item_id, text.lang, text.role, value, text.split))
-            self._count()
+            self._count(text.item_id)
 
     def photo(self, photo: Photo) -> None:
         """Add a photograph; the first one of an item stays."""
@@ -150,7 +151,7 @@ class Reading:
             self.bad(*place, f"a slot of {text[:60]!r} holds no word or has no label")
             return
         self.data.utterances.append(Utterance(**{**vars(utterance), "slots": tuple(slots)}))
-        self._count()
+        self._count(utterance.utterance_id)
 
     def _clean(self, place: tuple[Path, int], text: object) -> str | None:
         if not isinstance(text, str) or not text.strip():
@@ -163,8 +164,9 @@ class Reading:
             return text.strip()
         return None
 
-    def _count(self) -> None:
+    def _count(self, record_id: str) -> None:
         self.data.counts[self.source] = self.data.counts.get(self.source, 0) + 1
+        self.data.origins.setdefault(self.source, set()).add(origin(record_id))
 
 
 def _cut_to_words(text: str, start: int, end: int) -> tuple[int, int]:

@@ -97,6 +97,8 @@ class Dataset:
     bad: list[BadRecord] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     """Source → sound records."""
+    origins: dict[str, set[str]] = field(default_factory=dict)
+    """Source → the origins of its records, see `unimr.data.mixture.origin`."""
 
 
 Row = TypeVar("Row", Text, Photo)

@@ -68,9 +68,10 @@ def read_sources(folder: Path, sources: Sequence[SourceParams]) -> Dataset:
         UnimrError: a folder is missing, or a source has no record there.
     """
     data = Dataset()
+    folders = {source.root: Folder(folder / source.root) for source in sources}
     for source in sources:
         before = sum(data.counts.values())
-        READERS[source.name](Reading(source.name, Folder(folder / source.root), data, source.lang))
+        READERS[source.name](Reading(source.name, folders[source.root], data, source.lang))
         if sum(data.counts.values()) == before:
             problem = f" The first problem: {data.bad[-1].reason}." if data.bad else ""
             raise UnimrError(
