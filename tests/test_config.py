@@ -81,7 +81,7 @@ def test_a_misspelt_nested_key_names_the_right_one(root):
 
 def test_a_key_like_no_other_lists_the_known_ones(root):
     change(root, "validate", xyzzy=1)
-    with pytest.raises(UnimrError, match=r"validate\.xyzzy: unknown parameter\. Known: max_quarantined_share"):
+    with pytest.raises(UnimrError, match=r"validate\.xyzzy: unknown parameter\. Known: suites, max_quarantined_share"):
         load_params(root)
 
 
@@ -173,3 +173,9 @@ def test_overrides_are_placed_where_their_values_stand(root):
 def test_an_override_that_does_not_fit_is_refused(root, key):
     with pytest.raises(UnimrError, match=r"params\.yaml.* does not fit"):
         place_overrides({key: 7}, root)
+
+
+def test_a_misspelt_key_of_a_source_names_the_right_one(root):
+    change(root, "data", sources=[{"name": "massive", "wieght": 2.0}])
+    with pytest.raises(UnimrError, match=r"data\.sources\.0\.wieght: unknown parameter\. Did you mean `weight`"):
+        load_params(root)

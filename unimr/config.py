@@ -10,7 +10,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -181,6 +181,7 @@ class TrainJointParams(TrainParams):
     image_batch_size: PositiveInt
     nlu_batch_size: PositiveInt
     image_weight: Weight
+    caption_weight: Weight
     nlu_weight: Weight
     min_temperature: Temperature
     regression_margin: Share
@@ -404,6 +405,9 @@ def _explain(path: Path, error: ValidationError) -> str:
 def _known_keys(place: tuple[int | str, ...]) -> list[str]:
     section: Any = Params
     for part in place:
+        if isinstance(part, int):  # of a list of sections
+            section = get_args(section)[0]
+            continue
         fields = {(field.alias or name): field for name, field in section.model_fields.items()}
         section = fields[str(part)].annotation
     return [field.alias or name for name, field in section.model_fields.items()]

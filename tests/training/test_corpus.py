@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from unimr.data.mixture import write_mixture
 from unimr.data.tables import read_table
 from unimr.data.text import normalise
 from unimr.model.tokenizer import NgramTokenizer
@@ -123,3 +124,29 @@ def test_idf_is_higher_for_rarer_ngrams():
     idf = ngram_idf([np.array([0, 1]), np.array([0, 2, 2]), np.array([0])], buckets=4)
     expected = np.log(4 / (1 + np.array([3, 1, 1, 0]))) + 1
     assert np.allclose(idf.numpy(), expected)
+
+
+def mixed(tmp_path, temperature: float) -> TextCorpus:
+    """Ninety English and ten German texts of photographs; ten texts of another origin, with a tenth of the weight."""
+    rows = [(f"flickr:{n}", "en", "name", f"cat {n}", "train") for n in range(90)]
+    rows += [(f"flickr:{n}", "de", "keyword", f"katze {n}", "train") for n in range(10)]
+    rows += [(f"tatoeba:{n}", "en", "name", f"dog {n}", "train") for n in range(10)]
+    write_mixture(tmp_path, {"flickr": 0.9, "tatoeba": 0.1}, temperature)
+    items = sorted({row[0] for row in rows})
+    return TextCorpus(text_frame(*rows), NO_UTTERANCES, items, tokenizer(), tables=tmp_path)
+
+
+@pytest.mark.parametrize(("temperature", "german"), [(1.0, 0.09), (0.5, 0.225), (0.0, 0.45)])
+def test_a_mixture_weighs_origins_and_balances_languages(tmp_path, temperature, german):
+    corpus = mixed(tmp_path, temperature)
+    drawn = [corpus.texts[number] for number in corpus.sample(20_000, np.random.default_rng(0))]
+    share = {word: sum(text.startswith(word) for text in drawn) / len(drawn) for word in ("katze", "dog")}
+    assert share == pytest.approx({"katze": german, "dog": 0.1}, abs=0.02)
+
+
+def test_captions_are_drawn_of_the_item_alone(tmp_path):
+    corpus = mixed(tmp_path, 0.0)
+    item = corpus.item_ids.index("flickr:3")
+    drawn = {corpus.texts[corpus.caption(item, np.random.default_rng(seed))] for seed in range(40)}
+    assert drawn == {"cat 3", "katze 3"}
+    assert corpus.has_caption(item)

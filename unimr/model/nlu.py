@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,17 +13,58 @@ from torch import nn
 
 from unimr.config import NluParams
 from unimr.data.text import Word
+from unimr.files import read_json
 from unimr.model.text_encoder import TextStates, TransformerLayer, attention_pool
 
 INTENTS = ("find_image", "find_text", "filter_set", "find_similar", "out_of_scope")
 SLOTS = ("subject", "skin_tone", "gender", "style", "category", "time", "count")
-TAGS = ("O", *(f"{prefix}-{slot}" for slot in SLOTS for prefix in ("B", "I")))
-"""BIO tags of a word; `B-subject` begins a subject, `I-subject` continues it."""
-STARTS = np.array([tag[0] != "I" for tag in TAGS])
-"""Whether a text can begin with a tag."""
-FOLLOWS = np.array([[tag[0] != "I" or before[1:] == tag[1:] for tag in TAGS] for before in TAGS])
-"""Whether a tag can follow another `[tag before, tag]`: `I-` continues its own slot only."""
-SUBJECT_TAGS = [TAGS.index("B-subject"), TAGS.index("I-subject")]
+CONTENT_SLOT = "subject"
+"""The slot that says what a query is about; where the labels lack it, every slot does."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The intents and slot labels that a model tells apart: those of the default catalogue, or of published data."""
+
+    intents: tuple[str, ...] = INTENTS
+    slots: tuple[str, ...] = SLOTS
+
+    @classmethod
+    def read(cls, path: Path) -> Labels:
+        """The labels in a `labels.json`, of a data folder or a model; those of the default catalogue if there is none.
+
+        Raises:
+            UnimrError: the file is no JSON.
+        """
+        if not path.exists():
+            return cls()
+        found = read_json(path)
+        return cls(tuple(found["intents"]), tuple(found["slots"]))
+
+    @cached_property
+    def tags(self) -> tuple[str, ...]:
+        """BIO tags of a word; `B-subject` begins a subject, `I-subject` continues it."""
+        return ("O", *(f"{prefix}-{slot}" for slot in self.slots for prefix in ("B", "I")))
+
+    @cached_property
+    def starts(self) -> np.ndarray:
+        """Whether a text can begin with a tag `[tags]`."""
+        return np.array([tag[0] != "I" for tag in self.tags])
+
+    @cached_property
+    def follows(self) -> np.ndarray:
+        """Whether a tag can follow another `[tag before, tag]`: `I-` continues its own slot only."""
+        return np.array([[tag[0] != "I" or before[1:] == tag[1:] for tag in self.tags] for before in self.tags])
+
+    @cached_property
+    def content_tags(self) -> list[int]:
+        """Tags of the words that a query is about."""
+        slots = (CONTENT_SLOT,) if CONTENT_SLOT in self.slots else self.slots
+        return [self.tags.index(f"{prefix}-{slot}") for slot in slots for prefix in ("B", "I")]
+
+
+CATALOGUE_LABELS = Labels()
+TAGS = CATALOGUE_LABELS.tags
 
 
 @dataclass(frozen=True)
@@ -66,15 +109,16 @@ class NluModule(nn.Module):
     noise), plus the expected intent (arXiv 2601.14714, the NLU features fused into the text encoder).
     """
 
-    def __init__(self, params: NluParams, dim: int) -> None:
+    def __init__(self, params: NluParams, dim: int, labels: Labels = CATALOGUE_LABELS) -> None:
         super().__init__()
+        self.labels = labels
         self.mix = nn.Linear(2 * dim, dim)
         self.layers = nn.ModuleList(TransformerLayer(dim, params.heads) for _ in range(params.layers))
         self.norm = nn.LayerNorm(dim)
         self.intent_score = nn.Linear(dim, 1)
-        self.intent = nn.Linear(dim, len(INTENTS))
-        self.tags = nn.Linear(dim, len(TAGS))
-        self.intent_feature = nn.Linear(len(INTENTS), dim, bias=False)
+        self.intent = nn.Linear(dim, len(labels.intents))
+        self.tags = nn.Linear(dim, len(labels.tags))
+        self.intent_feature = nn.Linear(len(labels.intents), dim, bias=False)
         self.content = nn.Linear(dim, dim)
         nn.init.zeros_(self.intent_feature.weight)
         nn.init.eye_(self.content.weight)
@@ -87,7 +131,7 @@ class NluModule(nn.Module):
         """
         with torch.set_grad_enabled(learn and torch.is_grad_enabled()):
             intent_logits, tag_logits = self._understand(text)
-        subject = tag_logits.float().softmax(-1)[..., SUBJECT_TAGS].sum(-1)
+        subject = tag_logits.float().softmax(-1)[..., self.labels.content_tags].sum(-1)
         content = attention_pool(text.states, subject.clamp_min(1e-3).log() + text.scores.float(), text.mask)
         features = self.content(content) + self.intent_feature(intent_logits.float().softmax(-1).to(content.dtype))
         return NluOutput(intent_logits, tag_logits, features)
@@ -118,34 +162,39 @@ class FusionGate(nn.Module):
         return pooled + gate * (features - pooled)
 
 
-def tag_words(words: Sequence[Word], slots: Sequence[dict[str, object]]) -> list[int]:
+def tag_words(
+    words: Sequence[Word], slots: Sequence[dict[str, object]], labels: Labels = CATALOGUE_LABELS
+) -> list[int]:
     """BIO tag numbers of the words of a text, from its annotated slots."""
     tags = []
     for word in words:
         tag = 0
         for slot in slots:
             if slot["start"] <= word.start and word.end <= slot["end"]:  # type: ignore[operator]
-                tag = TAGS.index(f"{'B' if word.start == slot['start'] else 'I'}-{slot['label']}")
+                tag = labels.tags.index(f"{'B' if word.start == slot['start'] else 'I'}-{slot['label']}")
         tags.append(tag)
     return tags
 
 
-def decode_slots(text: str, words: Sequence[Word], probabilities: torch.Tensor) -> tuple[PredictedSlot, ...]:
+def decode_slots(
+    text: str, words: Sequence[Word], probabilities: torch.Tensor, labels: Labels = CATALOGUE_LABELS
+) -> tuple[PredictedSlot, ...]:
     """Spans of a text from its tag probabilities `[words, tags]`."""
     spans: list[tuple[str, int, int, list[float]]] = []
-    for word, tag, confidence in zip(words, *best_tags(probabilities.numpy()[: len(words)]), strict=True):
-        if TAGS[tag][0] == "I":
+    for word, number, confidence in zip(words, *best_tags(probabilities.numpy()[: len(words)], labels), strict=True):
+        tag = labels.tags[number]
+        if tag[0] == "I":
             label, start, _, values = spans[-1]
             spans[-1] = (label, start, word.end, [*values, confidence])
-        elif TAGS[tag] != "O":
-            spans.append((TAGS[tag][2:], word.start, word.end, [confidence]))
+        elif tag != "O":
+            spans.append((tag[2:], word.start, word.end, [confidence]))
     return tuple(
         PredictedSlot(start, end, label, text[start:end], sum(values) / len(values))
         for label, start, end, values in spans
     )
 
 
-def best_tags(probabilities: np.ndarray) -> tuple[list[int], list[float]]:
+def best_tags(probabilities: np.ndarray, labels: Labels = CATALOGUE_LABELS) -> tuple[list[int], list[float]]:
     """The most probable sequence of tags in which every `I-` continues its own slot, and the probability of each.
 
     Viterbi over the words, with transitions that are allowed or not. Word by word, one uncertain word in the middle
@@ -153,14 +202,15 @@ def best_tags(probabilities: np.ndarray) -> tuple[list[int], list[float]]:
 
     Args:
         probabilities: of the tags of each word `[words, tags]`.
+        labels: what the tags are.
     """
     if not len(probabilities):
         return [], []
     scores = np.log(probabilities + 1e-9)
-    total = np.where(STARTS, scores[0], -np.inf)
+    total = np.where(labels.starts, scores[0], -np.inf)
     back = []
     for score in scores[1:]:
-        reached = total[:, None] + np.where(FOLLOWS, 0.0, -np.inf)  # [tag before, tag]
+        reached = total[:, None] + np.where(labels.follows, 0.0, -np.inf)  # [tag before, tag]
         back.append(reached.argmax(0))
         total = reached.max(0) + score
     tags = [int(total.argmax())]

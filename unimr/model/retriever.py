@@ -14,12 +14,13 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from unimr.config import ModelParams
+from unimr.data.mixture import LABELS
 from unimr.data.text import segment
 from unimr.errors import UnimrError
 from unimr.files import atomic_folder, read_json, write_json
 from unimr.model.image_encoder import ConvNet, at_scales, decode_rgba, to_pixels
 from unimr.model.manifest import WEIGHTS, verify_manifest, write_manifest
-from unimr.model.nlu import INTENTS, FusionGate, NluModule, NluOutput, Understanding, decode_slots
+from unimr.model.nlu import CATALOGUE_LABELS, FusionGate, Labels, NluModule, NluOutput, Understanding, decode_slots
 from unimr.model.text_encoder import NgramTextEncoder, TextStates
 from unimr.model.tokenizer import NgramTokenizer, WordBatch
 
@@ -36,12 +37,12 @@ class UnifiedRetriever(nn.Module):
     (Kusupati et al. 2022, "Matryoshka Representation Learning").
     """
 
-    def __init__(self, params: ModelParams) -> None:
+    def __init__(self, params: ModelParams, labels: Labels = CATALOGUE_LABELS) -> None:
         super().__init__()
         self.params = params
         self.dim = params.dim
         self.text_encoder = NgramTextEncoder(params.text, params.dim)
-        self.nlu = NluModule(params.nlu, params.dim)
+        self.nlu = NluModule(params.nlu, params.dim, labels)
         self.fusion = FusionGate(params.dim)
         self.text_projection = nn.Linear(params.dim, params.dim)
         self.image_encoder = ConvNet(params.image, params.dim)
@@ -122,9 +123,9 @@ class UnifiedRetriever(nn.Module):
             intents = nlu.intent_logits.float().softmax(-1).cpu()
             tags = nlu.tag_logits.float().softmax(-1).cpu()
             for intent, tag in zip(intents, tags, strict=True):
-                text = texts[len(found)]
-                slots = decode_slots(text, segment(text)[: self.params.text.max_words], tag)
-                found.append(Understanding(INTENTS[int(intent.argmax())], float(intent.max()), slots))
+                text, labels = texts[len(found)], self.nlu.labels
+                slots = decode_slots(text, segment(text)[: self.params.text.max_words], tag, labels)
+                found.append(Understanding(labels.intents[int(intent.argmax())], float(intent.max()), slots))
         return found
 
     def _text_batches(self, texts: Sequence[str]) -> Iterator[WordBatch]:
@@ -137,9 +138,14 @@ class UnifiedRetriever(nn.Module):
     # -- folders --------------------------------------------------------------------------------------------------
 
     def save(self, folder: Path, notes: dict[str, Any], metrics: dict[str, float] | None = None) -> None:
-        """Save as a folder: `config.json`, `model.safetensors`, `metrics.json`, `manifest.json`; atomically."""
+        """Save as a folder: `config.json`, `model.safetensors`, `metrics.json`, `manifest.json`; atomically.
+
+        A model with other labels than those of the default catalogue has them in `labels.json`.
+        """
         with atomic_folder(folder) as temporary:
             write_json(temporary / "config.json", self.params.model_dump())
+            if self.nlu.labels != CATALOGUE_LABELS:
+                write_json(temporary / LABELS, {"intents": self.nlu.labels.intents, "slots": self.nlu.labels.slots})
             weights = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
             (temporary / WEIGHTS).write_bytes(save(weights))  # save_file would hide that the disk is full
             write_json(temporary / "metrics.json", metrics or {})
@@ -162,7 +168,7 @@ class UnifiedRetriever(nn.Module):
             ) from error
         # Weights are read into empty modules: drawing random ones first would double the time.
         with torch.device("meta"):
-            model = cls(params)
+            model = cls(params, Labels.read(folder / LABELS))
         try:
             model.load_state_dict(load_file(folder / WEIGHTS), assign=True)
         except RuntimeError as error:

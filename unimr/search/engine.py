@@ -246,9 +246,10 @@ class SearchEngine:
 
     def _plan_words(self, request: Request, texts: dict[str, np.ndarray]) -> Plan:
         text = request.query.words or ""
-        weights = WEIGHTS[request.intent if request.intent != "find_similar" else "find_image"]
+        pictures_first = WEIGHTS["find_image"]  # an intent of published data says nothing about what to search
+        weights = pictures_first if request.intent == "find_similar" else WEIGHTS.get(request.intent, pictures_first)
         if request.intent == "filter_set" and (request.subject or not request.filters):
-            weights = WEIGHTS["find_image"]  # no listing of attributes after all
+            weights = pictures_first  # no listing of attributes after all
         vector = texts[text]
         if request.subject not in (None, text):  # a subject that is only a part of the query adds its own
             vector = _unit(vector + SUBJECT_WEIGHT * texts[request.subject or ""])

@@ -18,8 +18,13 @@ Change = Callable[[torch.Tensor], torch.Tensor]
 
 
 def augment(rgba: torch.Tensor) -> torch.Tensor:
-    """Warp, lay on a background, and restyle pictures `[batch, 4, side, side]` → `[batch, 3, side, side]`."""
+    """Warp, lay on a background, and restyle pictures `[batch, 4, side, side]` → `[batch, 3, side, side]`.
+
+    Pictures without a transparent pixel are photographs, which have no style to vary: they are cropped and re-lit.
+    """
     with torch.autocast(rgba.device.type, enabled=False):
+        if bool((rgba[:, 3] == 1).all()):
+            return relight(crop(rgba[:, :3]))
         rgba = warp(rgba)
         pixels = on_background(rgba, random_backgrounds(len(rgba), rgba.device))
         for change, probability in CHANGES:
@@ -35,6 +40,27 @@ def maybe(pixels: torch.Tensor, change: Change, probability: float) -> torch.Ten
     out = pixels.clone()
     out[chosen] = change(pixels[chosen])
     return out
+
+
+def crop(pixels: torch.Tensor) -> torch.Tensor:
+    """A random part of each picture (a side of 60 to 100 %), at the size of the whole, mirrored every other time."""
+    count, device = len(pixels), pixels.device
+    scale = 0.6 + 0.4 * torch.rand(count, device=device)
+    mirror = torch.where(torch.rand(count, device=device) < 0.5, -1.0, 1.0)
+    shift = (torch.rand(2, count, device=device) * 2 - 1) * (1 - scale)
+    zero = torch.zeros_like(scale)
+    rows = [torch.stack([scale * mirror, zero, shift[0]], dim=1), torch.stack([zero, scale, shift[1]], dim=1)]
+    grid = F.affine_grid(torch.stack(rows, dim=1), list(pixels.shape), align_corners=False)
+    return F.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def relight(pixels: torch.Tensor) -> torch.Tensor:
+    """Random brightness, contrast and tint, a little; one picture in ten loses its colours."""
+    count, device = len(pixels), pixels.device
+    pixels = maybe(pixels, grey, 0.1)
+    contrast = 1 + 0.2 * torch.randn(count, 1, 1, 1, device=device)
+    tint = 0.05 * torch.randn(count, 3, 1, 1, device=device)
+    return ((pixels - 0.5) * contrast + 0.5 + tint).clamp(0, 1)
 
 
 def random_backgrounds(count: int, device: torch.device) -> torch.Tensor:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 
+from unimr.data.mixture import draw_shares
 from unimr.data.tables import item_attributes, read_table
 from unimr.data.text import normalise
 from unimr.model.tokenizer import NgramTokenizer
@@ -24,6 +26,8 @@ ROLE_SHARES = {"name": 0.45, "variant": 0.1, "keyword": 0.3, "description": 0.05
 WORD_DROPOUT = 0.1
 """Share of words left out of a text at random, as long as one stays."""
 
+_NONE = np.zeros(0, dtype=np.int64)
+
 
 @dataclass(frozen=True)
 class Items:
@@ -34,11 +38,13 @@ class Items:
 
     @classmethod
     def read(cls, tables: Path) -> Items:
-        """The items with train pictures."""
+        """The items with train pictures, then those that have train texts and never had a picture."""
         images = read_table(tables, "images", ["item_id", "attributes", "split"])
         bases = item_attributes(images[images["split"] == "train"])
         variants = (item_id for item_id, found in bases.items() if found.get("base", item_id) != item_id)
-        return cls(sorted(bases), frozenset(variants))
+        texts = read_table(tables, "texts", ["item_id", "split"])
+        of_texts = set(texts.loc[texts["split"] == "train", "item_id"]) - set(images["item_id"])
+        return cls([*sorted(bases), *sorted(of_texts)], frozenset(variants))
 
 
 class TextCorpus:
@@ -46,6 +52,8 @@ class TextCorpus:
 
     A text that several items share is one entry with several positives. Where the same text is also the name or
     keyword of further items, in another role or language, these are left out of its negatives.
+
+    Texts are drawn by the shares of their roles, or by the mixture in the folder `tables` if there is one.
     """
 
     def __init__(
@@ -55,6 +63,7 @@ class TextCorpus:
         item_ids: Sequence[str],
         tokenizer: NgramTokenizer,
         variants: Collection[str] = (),
+        tables: Path | None = None,
     ) -> None:
         self.item_ids = list(item_ids)
         self.tokenizer = tokenizer
@@ -73,15 +82,41 @@ class TextCorpus:
         self.excluded = [
             np.array(sorted(everywhere[text] - set(found)), dtype=np.int64) for (_, _, text), found in positives.items()
         ]
+        owners = [self.item_ids[found[0]] for found in self.positives]
+        self._shares = draw_shares(tables, owners, [lang for _, lang, _ in positives]) if tables else None
         roles = np.array([role for role, _, _ in positives])
         self._of_role = {role: np.flatnonzero(roles == role) for role in ROLE_SHARES if (roles == role).any()}
 
     def sample(self, size: int, rng: np.random.Generator) -> np.ndarray:
-        """Draw text numbers for one batch `[size]`, by the shares of the roles."""
+        """Draw text numbers for one batch `[size]`."""
+        if self._shares is not None:
+            return drawn_by(self._shares, len(self.texts), size, rng)
         shares = np.array([ROLE_SHARES[role] for role in self._of_role])
         counts = rng.multinomial(size, shares / shares.sum())
         draws = [rng.choice(rows, count) for rows, count in zip(self._of_role.values(), counts, strict=True)]
         return np.concatenate(draws)
+
+    @cached_property
+    def _captions(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Numbers of the names and keywords of each item, and how often each of them is drawn."""
+        numbers: list[list[int]] = [[] for _ in self.item_ids]
+        for number in np.concatenate([self._of_role.get(role, _NONE) for role in ("name", "keyword")]).tolist():
+            for item in self.positives[number].tolist():
+                numbers[item].append(number)
+        found = []
+        for of_item in numbers:
+            shares = np.ones(len(of_item)) if self._shares is None else self._shares[of_item]
+            found.append((np.array(of_item), shares / max(shares.sum(), 1e-30)))
+        return found
+
+    def has_caption(self, item: int) -> bool:
+        """Whether an item has a name or a keyword."""
+        return len(self._captions[item][0]) > 0
+
+    def caption(self, item: int, rng: np.random.Generator) -> int:
+        """Number of a name or keyword of an item, drawn at random; languages are balanced as in `sample`."""
+        numbers, shares = self._captions[item]
+        return int(rng.choice(numbers, p=shares))
 
     def dropped(self, number: int, rng: np.random.Generator) -> np.ndarray:
         """Words of a text with some left out at random."""
@@ -98,6 +133,11 @@ class TextCorpus:
             targets[row, self.excluded[number]] = -1
             targets[row, self.positives[number]] = 1 / len(self.positives[number])
         return torch.from_numpy(targets)
+
+
+def drawn_by(shares: np.ndarray | None, count: int, size: int, rng: np.random.Generator) -> np.ndarray:
+    """`size` numbers below `count`, with replacement: each as likely as its share, or all alike."""
+    return rng.integers(0, count, size) if shares is None else rng.choice(count, size, p=shares)
 
 
 def _rows(texts: pd.DataFrame, utterances: pd.DataFrame) -> list[tuple[str, str, str, str]]:

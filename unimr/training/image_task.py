@@ -51,7 +51,8 @@ class ImageTask:
 
     def __call__(self, batch: ImageBatch) -> tuple[torch.Tensor, dict[str, float], int]:
         """Proxy loss on every picture plus the weighted contrast of the pairs."""
-        loss, report = picture_losses(self.encoder, self.proxy_loss, self.contrast, batch, self.params.contrast_weight)
+        vectors = embed_augmented(self.encoder, batch, self.proxy_loss.proxies.device)
+        loss, report = picture_losses(vectors, self.proxy_loss, self.contrast, batch, self.params.contrast_weight)
         return loss, report, 2 * len(batch.items)
 
 
@@ -63,13 +64,16 @@ def draw_pictures(pictures: Pictures, size: int, rng: np.random.Generator) -> Im
     return ImageBatch(rgba, torch.from_numpy(items), [pictures.item_ids[item] for item in items])
 
 
+def embed_augmented(encoder: nn.Module, batch: ImageBatch, device: torch.device) -> torch.Tensor:
+    """Unit vectors of the pictures of a batch, each changed at random `[2 * items, dim]`."""
+    return F.normalize(encoder(augment(batch.rgba.to(device))).float(), dim=-1)
+
+
 def picture_losses(
-    encoder: nn.Module, proxy_loss: ProxyLoss, contrast: InfoNCELoss, batch: ImageBatch, contrast_weight: float
+    vectors: torch.Tensor, proxy_loss: ProxyLoss, contrast: InfoNCELoss, batch: ImageBatch, contrast_weight: float
 ) -> tuple[torch.Tensor, dict[str, float]]:
-    """Losses of augmented pictures: against all proxies, and rendering against rendering."""
-    device = proxy_loss.proxies.device
-    items = batch.items.to(device)
-    vectors = F.normalize(encoder(augment(batch.rgba.to(device))).float(), dim=-1)  # [2 * items, dim]
+    """Losses of the vectors of augmented pictures: against all proxies, and rendering against rendering."""
+    items = batch.items.to(vectors.device)
     targets = F.one_hot(torch.cat([items, items]), len(proxy_loss.proxies)).float()
     proxies, pairs = proxy_loss(vectors, targets), contrast(vectors[: len(items)], vectors[len(items) :], items)
     return proxies + contrast_weight * pairs, {"image": float(proxies.detach()), "pairs": float(pairs.detach())}

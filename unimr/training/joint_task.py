@@ -14,15 +14,15 @@ from torch import nn
 from unimr.config import TrainJointParams
 from unimr.files import read_json
 from unimr.model.retriever import UnifiedRetriever
-from unimr.model.tokenizer import NgramTokenizer, WordBatch
+from unimr.model.tokenizer import NgramTokenizer, WordBatch, by_length
 from unimr.training.augment import augment
 from unimr.training.corpus import TextCorpus
-from unimr.training.image_task import ImageBatch, draw_pictures, picture_losses
+from unimr.training.image_task import ImageBatch, draw_pictures, embed_augmented, picture_losses
 from unimr.training.losses.info_nce import InfoNCELoss
 from unimr.training.losses.proxy import ProxyLoss
 from unimr.training.nlu_task import NluBatch, UtteranceSet, asked_loss, nlu_losses
 from unimr.training.pictures import Pictures
-from unimr.training.text_task import TextBatch, draw_texts, text_loss
+from unimr.training.text_task import PARTS, TextBatch, draw_texts, text_loss
 
 COMPOSED_BATCH = 32
 """Picture + words pairs a step."""
@@ -58,12 +58,21 @@ class ComposedBatch:
     variants: torch.Tensor
 
 
+@dataclass(frozen=True, repr=False)
+class CaptionBatch:
+    """A caption of each picture of an `ImageBatch`, in parts of like length; `order` says whose `[captions]`."""
+
+    parts: list[WordBatch]
+    order: torch.Tensor
+
+
 @dataclass(frozen=True)
 class JointBatch:
     """One batch of each kind."""
 
     texts: TextBatch
     pictures: ImageBatch
+    captions: CaptionBatch | None
     utterances: NluBatch
     composed: ComposedBatch | None
 
@@ -91,6 +100,9 @@ class JointTask:
         self.params, self.data = params, data
         self.retriever, self.proxy_loss, self.contrast = retriever, proxy_loss, InfoNCELoss()
         self.module = nn.ModuleDict({"retriever": retriever, "proxy_loss": proxy_loss, "contrast": self.contrast})
+        self.caption_contrast = InfoNCELoss()
+        if params.caption_weight:
+            self.module["caption_contrast"] = self.caption_contrast
 
     def table(self) -> list[nn.Parameter]:
         """The n-gram table."""
@@ -98,12 +110,24 @@ class JointTask:
 
     def batch(self, rng: np.random.Generator) -> JointBatch:
         """Texts, pictures, utterances and compositions."""
+        texts = draw_texts(self.data.corpus, self.params.batch_size, rng)
+        pictures = draw_pictures(self.data.pictures, self.params.image_batch_size, rng)
         return JointBatch(
-            draw_texts(self.data.corpus, self.params.batch_size, rng),
-            draw_pictures(self.data.pictures, self.params.image_batch_size, rng),
+            texts,
+            pictures,
+            self._draw_captions(pictures, rng) if self.params.caption_weight else None,
             self.data.utterances.batch(self.params.nlu_batch_size, rng),
             self._draw_compositions(rng) if self.data.compositions else None,
         )
+
+    def _draw_captions(self, pictures: ImageBatch, rng: np.random.Generator) -> CaptionBatch:
+        """A caption of each of the two views of every picture, in two languages as a rule."""
+        corpus, items = self.data.corpus, pictures.items.tolist()
+        shown = np.array([place for place, item in enumerate([*items, *items]) if corpus.has_caption(item)])
+        words = [corpus.dropped(corpus.caption(items[place % len(items)], rng), rng) for place in shown]
+        places = by_length(words, PARTS)
+        parts = [corpus.tokenizer.batch([words[place] for place in part]) for part in places]
+        return CaptionBatch(parts, torch.from_numpy(shown[np.concatenate(places)]))
 
     def _draw_compositions(self, rng: np.random.Generator) -> ComposedBatch:
         places = rng.integers(0, len(self.data.compositions), COMPOSED_BATCH)
@@ -117,11 +141,16 @@ class JointTask:
         """Weighted sum of the losses of all kinds."""
         text = text_loss(self._embed, self.proxy_loss, batch.texts)
         report = {"text": float(text.detach())}
+        vectors = embed_augmented(self.retriever.image_encoder, batch.pictures, self.proxy_loss.proxies.device)
         pictures, picture_report = picture_losses(
-            self.retriever.image_encoder, self.proxy_loss, self.contrast, batch.pictures, CONTRAST_WEIGHT
+            vectors, self.proxy_loss, self.contrast, batch.pictures, CONTRAST_WEIGHT
         )
         asked, nlu, nlu_report = self._utterance_losses(batch.utterances)
         loss = text + asked + self.params.image_weight * pictures + self.params.nlu_weight * nlu
+        if batch.captions is not None:
+            captions = self._caption_loss(vectors, batch.pictures.items, batch.captions)
+            loss = loss + self.params.caption_weight * captions
+            report["captions"] = float(captions.detach())
         if batch.composed is not None:
             composed = self._composed_loss(batch.composed)
             loss = loss + COMPOSED_WEIGHT * composed
@@ -139,6 +168,13 @@ class JointTask:
         vectors = torch.cat([part for part, _ in found])
         nlu, report = nlu_losses([output for _, output in found], batch)
         return asked_loss(vectors, batch.items, self.proxy_loss), nlu, report
+
+    def _caption_loss(self, pictures: torch.Tensor, items: torch.Tensor, batch: CaptionBatch) -> torch.Tensor:
+        """Contrast of every picture `[2 * items, dim]` with its caption, the other captions of the batch against it."""
+        captions = torch.cat([self._embed(part.to(pictures.device)) for part in batch.parts])
+        of_caption = torch.cat([items, items])[batch.order].to(pictures.device)
+        loss: torch.Tensor = self.caption_contrast(pictures[batch.order.to(pictures.device)], captions, of_caption)
+        return loss
 
     def _composed_loss(self, batch: ComposedBatch) -> torch.Tensor:
         device = self.proxy_loss.proxies.device

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,10 +13,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from unimr.config import TrainNluParams
+from unimr.data.mixture import draw_shares
 from unimr.data.text import segment
-from unimr.model.nlu import INTENTS, NluOutput, tag_words
+from unimr.model.nlu import CATALOGUE_LABELS, Labels, NluOutput, tag_words
 from unimr.model.retriever import UnifiedRetriever
 from unimr.model.tokenizer import NgramTokenizer, WordBatch, by_length
+from unimr.training.corpus import drawn_by
 from unimr.training.losses.proxy import ProxyLoss
 
 PARTS = 3
@@ -49,24 +52,35 @@ class NluBatch:
 
 
 class UtteranceSet:
-    """Annotated train utterances, cut into words once."""
+    """Annotated train utterances, cut into words once.
 
-    def __init__(self, utterances: pd.DataFrame, item_ids: Sequence[str], tokenizer: NgramTokenizer) -> None:
+    Each is drawn equally often, or by the mixture in the folder `tables` if there is one.
+    """
+
+    def __init__(
+        self,
+        utterances: pd.DataFrame,
+        item_ids: Sequence[str],
+        tokenizer: NgramTokenizer,
+        labels: Labels = CATALOGUE_LABELS,
+        tables: Path | None = None,
+    ) -> None:
         number = {item_id: place for place, item_id in enumerate(item_ids)}
         train = utterances[utterances["split"] == "train"]
         self.tokenizer = tokenizer
         self.texts = train["text"].tolist()
         self.words = [tokenizer.words(text) for text in self.texts]
-        self.intents = np.array([INTENTS.index(intent) for intent in train["intent"]])
+        self.intents = np.array([labels.intents.index(intent) for intent in train["intent"]])
         self.items = np.array([number.get(item_id, -1) for item_id in train["item_id"]])
         self.tags = [
-            np.array(tag_words(segment(text)[: tokenizer.max_words], slots) or [0])
+            np.array(tag_words(segment(text)[: tokenizer.max_words], slots, labels) or [0])
             for text, slots in zip(self.texts, train["slots"], strict=True)
         ]
+        self._shares = draw_shares(tables, list(train["utterance_id"]), list(train["lang"])) if tables else None
 
     def batch(self, size: int, rng: np.random.Generator) -> NluBatch:
         """Random utterances."""
-        drawn = rng.integers(0, len(self.texts), size)
+        drawn = drawn_by(self._shares, len(self.texts), size, rng)
         chosen = [drawn[part] for part in by_length([self.words[number] for number in drawn], PARTS)]
         numbers = np.concatenate(chosen)
         return NluBatch(

@@ -13,10 +13,12 @@ import torch
 from torch import nn
 
 from unimr.config import Params, TrainParams
+from unimr.data.mixture import LABELS
 from unimr.data.tables import read_table
 from unimr.files import sha256_of, write_json
 from unimr.model.image_encoder import ConvNet
 from unimr.model.manifest import MANIFEST
+from unimr.model.nlu import Labels
 from unimr.model.retriever import UnifiedRetriever
 from unimr.model.tokenizer import NgramTokenizer
 from unimr.training.corpus import Items, TextCorpus
@@ -52,13 +54,13 @@ def run_train_text(params: Params, root: Path) -> None:
     stage = params.train_text
     texts, utterances = read_table(root / TABLES, "texts"), read_table(root / TABLES, "utterances")
     items = Items.read(root / TABLES)
-    corpus = TextCorpus(texts, utterances, items.item_ids, _tokenizer(params), items.variants)
+    corpus = TextCorpus(texts, utterances, items.item_ids, _tokenizer(params), items.variants, root / TABLES)
     torch.manual_seed(stage.seed)
     image_encoder = ConvNet(params.model.image, params.model.dim).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     load_parts(root / MODELS / "train_image", {"image_encoder": image_encoder})
     pictures = embed_pictures(image_encoder, Pictures.read(root / TABLES, params.model.image.image_size))
     task = TextTask(params.model, stage, corpus, pictures)
-    load_parts(root / MODELS / "train_image", {"proxy_loss": task.proxy_loss})
+    _load_image_proxies(root, params, task.proxy_loss, int(pictures.items.max()) + 1)
     rates = Rates(stage.learning_rate, stage.table_learning_rate)
     work = _train(task, params, "train_text", root, ["train_image"], rates)
     parts = {"text_encoder": task.encoder, "text_projection": task.projection, "proxy_loss": task.proxy_loss}
@@ -70,9 +72,10 @@ def run_train_nlu(params: Params, root: Path) -> None:
     """Stage `train_nlu`: intent and slots, on a text encoder that is tuned with them."""
     stage = params.train_nlu
     items, tokenizer = Items.read(root / TABLES), _tokenizer(params)
-    utterances = UtteranceSet(read_table(root / TABLES, "utterances"), items.item_ids, tokenizer)
+    labels = Labels.read(root / TABLES / LABELS)
+    utterances = UtteranceSet(read_table(root / TABLES, "utterances"), items.item_ids, tokenizer, labels, root / TABLES)
     torch.manual_seed(stage.seed)
-    retriever = UnifiedRetriever(params.model)
+    retriever = UnifiedRetriever(params.model, labels)
     proxy_loss = _proxy_loss(params, items, params.train_text.min_temperature)
     texts = {"text_encoder": retriever.text_encoder, "text_projection": retriever.text_projection}
     load_parts(root / MODELS / "train_text", {**texts, "proxy_loss": proxy_loss})
@@ -93,7 +96,7 @@ def run_train_joint(params: Params, root: Path) -> None:
     """
     stage = params.train_joint
     torch.manual_seed(stage.seed)
-    retriever = UnifiedRetriever(params.model)
+    retriever = UnifiedRetriever(params.model, Labels.read(root / TABLES / LABELS))
     items = Items.read(root / TABLES)
     proxy_loss = _proxy_loss(params, items, stage.min_temperature)
     _load_stages(root, retriever, proxy_loss)
@@ -105,6 +108,18 @@ def run_train_joint(params: Params, root: Path) -> None:
     retriever.save(root / MODELS / "train_joint", _notes(params, root), metrics)
     write_json(root / "metrics" / "train_joint.json", metrics)
     shutil.rmtree(work)
+
+
+def _load_image_proxies(root: Path, params: Params, proxy_loss: ProxyLoss, pictured: int) -> None:
+    """Begin with the proxies of `train_image`, which has none for items without a picture; these come last."""
+    if pictured == len(proxy_loss.proxies):
+        load_parts(root / MODELS / "train_image", {"proxy_loss": proxy_loss})
+        return
+    of_pictures = ProxyLoss(pictured, params.model.dim, params.model.matryoshka_dims, params.train_text.min_temperature)
+    load_parts(root / MODELS / "train_image", {"proxy_loss": of_pictures})
+    with torch.no_grad():
+        proxy_loss.proxies[:pictured] = of_pictures.proxies
+        proxy_loss.log_inverse_temperature.copy_(of_pictures.log_inverse_temperature)
 
 
 def _load_stages(root: Path, retriever: UnifiedRetriever, proxy_loss: ProxyLoss) -> None:
@@ -121,11 +136,13 @@ def _proxy_loss(params: Params, items: Items, min_temperature: float) -> ProxyLo
 def _joint_data(params: Params, root: Path, items: Items, tokenizer: NgramTokenizer) -> JointData:
     utterances = read_table(root / TABLES, "utterances")
     # Utterances come as batches of their own, with intents and slots; as plain texts they would come twice.
-    corpus = TextCorpus(read_table(root / TABLES, "texts"), utterances[:0], items.item_ids, tokenizer, items.variants)
+    corpus = TextCorpus(
+        read_table(root / TABLES, "texts"), utterances[:0], items.item_ids, tokenizer, items.variants, root / TABLES
+    )
     return JointData(
         corpus,
         Pictures.read(root / TABLES, params.model.image.image_size),
-        UtteranceSet(utterances, items.item_ids, tokenizer),
+        UtteranceSet(utterances, items.item_ids, tokenizer, Labels.read(root / TABLES / LABELS), root / TABLES),
         read_compositions(root / TABLES / "compositions.json", items.item_ids, tokenizer),
     )
 

@@ -62,10 +62,10 @@ def test_sources_are_read_below_their_roots(tmp_path: Path):
 def test_the_root_comes_from_the_environment_or_the_parameters(tmp_path: Path, monkeypatch):
     monkeypatch.delenv("UNIMR_DATA", raising=False)
     with pytest.raises(UnimrError, match="UNIMR_DATA"):
-        data_root(DataParams(root="", sources=[]), tmp_path)
-    assert data_root(DataParams(root="sets", sources=[]), tmp_path) == tmp_path / "sets"
+        data_root(DataParams(root="", sources=[], language_temperature=1.0), tmp_path)
+    assert data_root(DataParams(root="sets", sources=[], language_temperature=1.0), tmp_path) == tmp_path / "sets"
     monkeypatch.setenv("UNIMR_DATA", "/elsewhere")
-    assert data_root(DataParams(root="sets", sources=[]), tmp_path) == Path("/elsewhere")
+    assert data_root(DataParams(root="sets", sources=[], language_temperature=1.0), tmp_path) == Path("/elsewhere")
 
 
 def test_every_name_of_the_parameters_has_a_reader():
