@@ -225,7 +225,7 @@ def monitor() -> None:
 
 
 @app.command()
-def profile(name: Annotated[str, typer.Argument(help="demo, ci or gpu: a file in profiles/.")]) -> None:
+def profile(name: Annotated[str, typer.Argument(help="demo, ci, gpu or photos: a file in profiles/.")]) -> None:
     """Choose the profile: sets the one key `profile` in params.yaml. Then run `dvc repro`."""
     from unimr.config import choose_profile
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from unimr.data.text import segment
-from unimr.model.nlu import SLOTS, TAGS, FusionGate, NluModule, decode_slots, tag_words
+from unimr.model.nlu import SLOTS, TAGS, FusionGate, Labels, NluModule, decode_slots, tag_words
 from unimr.model.text_encoder import NgramTextEncoder
 from unimr.model.tokenizer import NgramTokenizer
 
@@ -125,3 +125,22 @@ def test_the_gate_lies_between_the_two_and_begins_near_the_text():
     with torch.no_grad():
         mixed = gate(pooled, features)
     assert torch.allclose(mixed, torch.sigmoid(torch.tensor(-2.0)).expand(3, 8))
+
+
+def test_without_a_subject_every_slot_is_content():
+    labels = Labels(("alarm_set",), ("time", "date"))
+    assert labels.tags == ("O", "B-time", "I-time", "B-date", "I-date")
+    assert labels.content_tags == [1, 2, 3, 4]
+    assert [Labels().tags[tag] for tag in Labels().content_tags] == ["B-subject", "I-subject"]
+
+
+def test_spans_of_other_labels_are_tagged_and_found_again():
+    labels, text = Labels(("alarm_set",), ("time", "date")), "wake me at nine am on friday"
+    slots = [{"start": 11, "end": 18, "label": "time"}, {"start": 22, "end": 28, "label": "date"}]
+    tags = tag_words(segment(text), slots, labels)
+    assert [labels.tags[tag] for tag in tags] == ["O", "O", "O", "B-time", "I-time", "O", "B-date"]
+    rows = torch.nn.functional.one_hot(torch.tensor(tags), len(labels.tags)).float()
+    assert [(slot.label, slot.text) for slot in decode_slots(text, segment(text), rows, labels)] == [
+        ("time", "nine am"),
+        ("date", "friday"),
+    ]

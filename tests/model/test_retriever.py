@@ -10,7 +10,7 @@ import torch
 
 from unimr.errors import UnimrError
 from unimr.model.manifest import MANIFEST, model_version, verify_manifest
-from unimr.model.nlu import INTENTS
+from unimr.model.nlu import INTENTS, Labels
 from unimr.model.retriever import UnifiedRetriever
 
 TEXTS = [
@@ -192,3 +192,22 @@ def test_weights_of_another_configuration_are_a_named_error(model_params, folder
 def test_what_is_no_picture_is_refused(model, pictures):
     with pytest.raises(UnimrError):
         model.encode_images([*pictures, b"not a picture"])
+
+
+LABELS = Labels(("alarm_set", "play_music", "weather"), ("time", "artist"))
+
+
+def test_labels_of_other_data_are_saved_with_the_model_and_come_back(model_params, tmp_path):
+    other = UnifiedRetriever(model_params, LABELS).eval()
+    other.save(tmp_path / "model", {})
+    assert UnifiedRetriever.load(tmp_path / "model").nlu.labels == LABELS
+    found = UnifiedRetriever.load(tmp_path / "model").understand(TEXTS)
+    assert [one.intent for one in found] == [one.intent for one in other.understand(TEXTS)]
+    assert {one.intent for one in found} <= set(LABELS.intents)
+    assert {slot.label for one in found for slot in one.slots} <= set(LABELS.slots)
+
+
+def test_the_default_labels_need_no_file(model, tmp_path):
+    model.save(tmp_path / "model", {})
+    assert not (tmp_path / "model" / "labels.json").exists()
+    assert UnifiedRetriever.load(tmp_path / "model").nlu.labels == Labels()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from unimr.training.augment import CHANGES, augment, maybe, random_backgrounds, warp
+from unimr.training.augment import CHANGES, augment, crop, maybe, random_backgrounds, relight, warp
 
 
 @pytest.fixture
@@ -67,3 +67,19 @@ def test_backgrounds_are_mostly_white():
     colours = seeded(0, random_backgrounds, 1000, torch.device("cpu"))
     assert colours.shape == (1000, 3)
     assert float((colours == 1).all(dim=1).float().mean()) == pytest.approx(0.8, abs=0.05)
+
+
+def test_photographs_are_cropped_and_relit_and_not_restyled(rgba):
+    photographs = rgba.clone()
+    photographs[:, 3] = 1
+    out = seeded(0, augment, photographs)
+    assert out.shape == (6, 3, 16, 16)
+    assert torch.equal(out, seeded(0, lambda: relight(crop(photographs[:, :3]))))
+
+
+def test_a_crop_shows_a_part_of_the_picture():
+    ramp = torch.linspace(0, 1, 32).expand(50, 3, 32, 32)  # dark on the left, light on the right
+    rows = seeded(0, crop, ramp)[:, 0, 16]
+    widths = (rows.amax(dim=1) - rows.amin(dim=1)).tolist()
+    assert all(0.55 < width <= 1.001 for width in widths)
+    assert 15 < sum(bool(row[0] > row[-1]) for row in rows) < 35  # mirrored every other time
