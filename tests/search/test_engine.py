@@ -12,6 +12,7 @@ from PIL import Image
 from unimr.data.images import MAX_BYTES
 from unimr.errors import UnimrError
 from unimr.index.schema import Filter
+from unimr.model.nlu import Understanding
 from unimr.search.engine import SearchEngine
 from unimr.search.query import Query
 
@@ -92,6 +93,13 @@ def test_the_number_in_the_query_counts_unless_k_is_given(engine):
 def test_what_does_it_mean_answers_with_texts(engine):
     hit = engine.search("what does rocket mean").hits[0]
     assert (hit.kind, hit.item_id, hit.text) == ("text", "rocket", "rocket: Travel & Places, thing")
+
+
+def test_an_intent_of_other_data_searches_pictures_and_texts(engine, monkeypatch):
+    expected = titles(engine.search("rocket", k=5))
+    monkeypatch.setattr(engine.model, "understand", lambda texts: [Understanding("alarm_set", 0.9, ()) for _ in texts])
+    answer = engine.search("rocket", k=5)
+    assert (answer.intent, titles(answer)) == ("alarm_set", expected)
 
 
 def test_something_like_it_leaves_itself_and_its_variants_out(engine):
