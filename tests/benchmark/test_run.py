@@ -54,6 +54,7 @@ def test_a_table_and_its_json_are_written(root: Path, folder: Path):
     assert done.exit_code == 0, done.output
     assert "## flickr: caption → photograph" in done.output
     assert "Flickr8k.token.txt, line 3: not a photograph's name" in done.output
+    assert "The model knows 0 of 1 intents and 0 of 0 slot labels." in done.output
     found = json.loads((root / "reports/published/dev/scores.json").read_text(encoding="utf-8"))
     rows = {(row["task"], row["lang"]): row for row in found["rows"]}
     assert rows["text_to_image", "ar"]["trained"] is False

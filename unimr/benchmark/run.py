@@ -8,9 +8,11 @@ from pathlib import Path
 from unimr.benchmark.measure import Options, measure
 from unimr.benchmark.table import markdown, to_json
 from unimr.config import EvaluateParams
+from unimr.data.published.records import Dataset
 from unimr.data.published.sources import read_all
 from unimr.files import write_json, write_text
 from unimr.model.manifest import model_version
+from unimr.model.nlu import Labels
 from unimr.model.retriever import UnifiedRetriever
 
 REPORT = Path("reports/published")
@@ -35,8 +37,26 @@ def evaluate_folder(
     retriever = UnifiedRetriever.load(model)
     found = read_all(data)
     rows = measure(retriever, found, Options(split, trained, params.bootstrap_samples, params.seed))
-    notes = {"model": model_version(model), "split": split, "trained": sorted(trained)}
+    notes = {
+        "model": model_version(model),
+        "split": split,
+        "trained": sorted(trained),
+        "known_labels": _known_labels(retriever.nlu.labels, found),
+    }
     text = markdown(rows, found, notes)
     write_json(report / "scores.json", to_json(rows, found, notes))
     write_text(report / "scores.md", text)
     return text
+
+
+def _known_labels(labels: Labels, data: Dataset) -> dict[str, dict[str, list[int]]]:
+    """Collection of utterances → how many of its intents and slot labels the model was trained on, of how many."""
+    found: dict[str, dict[str, list[int]]] = {}
+    for collection in sorted({row.collection for row in data.utterances}):
+        rows = [row for row in data.utterances if row.collection == collection]
+        intents, slots = {row.intent for row in rows}, {label for row in rows for _, _, label in row.slots}
+        found[collection] = {
+            "intents": [len(intents & {*labels.intents}), len(intents)],
+            "slots": [len(slots & {*labels.slots}), len(slots)],
+        }
+    return found

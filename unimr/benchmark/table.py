@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
-from unimr.benchmark.measure import Row
+from unimr.benchmark.measure import NLU, Row
 from unimr.data.published.records import BadRecord, Dataset
 from unimr.evaluation.intervals import Score
 
@@ -70,7 +70,7 @@ def markdown(rows: Sequence[Row], data: Dataset, notes: dict[str, Any]) -> str:
     tables = [
         line
         for key, group in groupby(rows, key=lambda row: (row.collection, row.task, row.subset))
-        for line in _table(key, list(group))
+        for line in _table(key, list(group), notes)
     ]
     return "\n".join([*head, *tables, *_coverage(data)]) + "\n"
 
@@ -82,12 +82,17 @@ def _introduction(notes: dict[str, Any]) -> str:
     )
 
 
-def _table(key: tuple[str, str, str], rows: list[Row]) -> Iterable[str]:
+def _table(key: tuple[str, str, str], rows: list[Row], notes: dict[str, Any]) -> Iterable[str]:
     collection, task, subset = key
     measures = [name for name in COLUMNS if name in rows[0].scores]
     searched = any(row.gallery for row in rows)
     counts = ["queries", *(["gallery"] if searched else []), *(["left out"] if any(r.left_out for r in rows) else [])]
     yield from ("", f"## {collection}{f' ({subset})' if subset else ''}: {TITLES[task]}", "")
+    known = notes.get("known_labels", {}).get(collection)
+    if task == NLU and known:
+        (intents, of_intents), (slots, of_slots) = known["intents"], known["slots"]
+        yield f"The model knows {intents} of {of_intents} intents and {slots} of {of_slots} slot labels."
+        yield ""
     yield f"| language | trained | {' | '.join([*counts, *(COLUMNS[name] for name in measures)])} |"
     yield "|---|---|" + "---:|" * (len(counts) + len(measures))
     for row in rows:
