@@ -153,3 +153,18 @@ def test_the_800_and_the_clean_200_of_xtd10_are_told_apart():
     rows = measure(TableModel(vectors, {}), data, Options("dev", {"en", "de"}, samples=0))
     found = {row.subset: (row.scores["recall_at_1"].value, row.queries, row.gallery) for row in rows}
     assert found == {"": (0.75, 4, 4), "clean 200": (1.0, 3, 4), "800 of COCO train": (0.0, 1, 4)}
+
+
+def test_sets_without_a_split_of_their_own_are_test_as_a_whole():
+    data, vectors = Dataset(), {}
+    for number in range(3):
+        for lang in ("en", "de"):
+            vectors[f"{lang} {number}"] = np.eye(3)[number]
+            data.texts.append(caption(f"tatoeba:{number}", lang, f"{lang} {number}", "train", "tatoeba", "sentence"))
+            data.texts.append(caption(f"flickr:{number}", lang, f"{lang} {number}", ""))
+    asked = {
+        split: {row.task: row.queries for row in measure(TableModel(vectors, {}), data, Options(split, {"de"}, 0))}
+        for split in ("dev", "test")
+    }
+    assert asked["dev"] == {}
+    assert asked["test"] == {"caption_to_english": 3, "sentence_to_english": 3, "english_to_sentence": 3}

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from unimr.data.published import crossmodal, ntrex, tatoeba, xtd10
-from unimr.data.published.records import Dataset, Text
+from unimr.data.published.records import UNSTATED, Dataset, Text
 
 ENGLISH = "en"
 
@@ -51,7 +51,8 @@ class Task:
 
 def is_measured(collection: str, split: str, asked: str) -> bool:
     """Whether a record of a collection and split belongs to the split that was asked for."""
-    return split == asked or collection in ALL_TEST or (asked == "test" and collection in NO_PARTS)
+    whole = collection in NO_PARTS or split == UNSTATED
+    return split == asked or collection in ALL_TEST or (asked == "test" and whole)
 
 
 def photographed(data: Dataset, split: str) -> set[str]:

@@ -34,9 +34,9 @@ def test_samples_become_captions_and_photographs(tmp_path):
     shard(tmp_path / "walls/00001.tar", {"2.jpg": jpeg(), "2.json": b'{"caption": "from the json"}'})
     data = read_all(tmp_path)
     assert texts(data) == [
-        ("webdataset-walls:0", "en", "caption", "a red wall", "train"),
+        ("webdataset-walls:0", "en", "caption", "a red wall", ""),
         ("webdataset-walls:1", "de", "caption", "eine grüne Wand", "dev"),
-        ("webdataset-walls:2", "en", "caption", "from the json", "train"),
+        ("webdataset-walls:2", "en", "caption", "from the json", ""),
     ]
     assert read_pictures(data, {"webdataset-walls:1"}) == {"webdataset-walls:1": jpeg("green")}
 

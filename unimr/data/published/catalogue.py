@@ -20,7 +20,7 @@ import pandas as pd
 from unimr.config import Params, PrepareParams
 from unimr.data.items import Item, ItemText, Picture
 from unimr.data.published.pictures import read_pictures
-from unimr.data.published.records import BadRecord, Dataset, Text, Utterance
+from unimr.data.published.records import UNSTATED, BadRecord, Dataset, Text, Utterance
 from unimr.data.published.sources import data_root, read_sources
 from unimr.data.splits import SplitText
 from unimr.data.tables import SCHEMAS
@@ -32,7 +32,7 @@ STYLE = "photo"
 MAX_NAME = 400
 """Characters of a text that is shown as a name or matched as a keyword; a longer one is a description."""
 
-SPLITS = {"train": "train", "dev": "test_item"}
+SPLITS = {UNSTATED: "train", "train": "train", "dev": "test_item"}
 """Official split → split of items in the tables."""
 
 
@@ -86,7 +86,7 @@ def _usable_texts(
             left_out["text in a language that is not configured"] += 1
         elif text.role == "caption" and text.item_id not in pictures:
             left_out["caption of a photograph that is not there"] += 1
-        elif text.split == "train" and (text.lang, normalise(text.text)) in held_out:
+        elif SPLITS[text.split] == "train" and (text.lang, normalise(text.text)) in held_out:
             left_out["train text that is also a held-out one"] += 1
         else:
             yield text

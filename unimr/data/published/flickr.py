@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from unimr.data.published.reading import Folder, Reading
-from unimr.data.published.records import Photo, Text
+from unimr.data.published.records import UNSTATED, Photo, Text
 
 COLLECTION = "flickr"
 
@@ -66,11 +66,12 @@ def flickr_splits(reading: Reading) -> dict[str, str]:
 def add_captions(reading: Reading, found: Iterable[tuple[Path, int, str, str, str]], splits: dict[str, str]) -> None:
     """Add captions `(file, line, item, language, text)` and the photographs that they describe.
 
-    A photograph that no list names is for training.
+    A photograph that the lists do not name is for training; without any list, no split is stated.
     """
+    otherwise = "train" if splits else UNSTATED
     photos = flickr_photos(reading.folder)
     for path, number, item, lang, caption in found:
-        split = splits.get(item, "train")
+        split = splits.get(item, otherwise)
         reading.text((path, number), Text(COLLECTION, item, lang, "caption", caption, split))
         if item in photos:
             reading.photo(Photo(item, photos[item], split))

@@ -18,7 +18,10 @@ ROLES = ("caption", "sentence", "document", "paragraph", "question")
 """What a text is to its item: captions describe a photograph, sentences and documents are the item in one language,
 a question is answered by the paragraph that is the item."""
 
-SPLITS = ("train", "dev", "test")
+UNSTATED = ""
+"""The split of an item whose source states none: it may be trained on, and `test` measures it."""
+
+SPLITS = (UNSTATED, "train", "dev", "test")
 """From the least to the most held out: where two sources differ about an item, the later one holds."""
 
 _NO_LETTER = regex.compile(r"[\s\p{P}\p{S}]+")

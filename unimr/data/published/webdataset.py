@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from unimr.data.images import MAX_BYTES
 from unimr.data.published.languages import language_tag
 from unimr.data.published.reading import MAX_LINE_BYTES, PICTURES, Reading
-from unimr.data.published.records import SPLITS, Photo, Text
+from unimr.data.published.records import SPLITS, UNSTATED, Photo, Text
 
 TEXTS = (".txt", ".caption")
 
@@ -141,7 +141,7 @@ def _add(reading: Reading, place: tuple[Path, int], sample: Sample, collection: 
         values = dict(json.loads(sample.members[".json"].read(MAX_LINE_BYTES)))
     texts = [sample.members[extension] for extension in TEXTS if extension in sample.members]
     caption = texts[0].read(MAX_LINE_BYTES).decode("utf-8") if texts else values.get("caption")
-    lang, split = values.get("lang", reading.lang), values.get("split", "train")
+    lang, split = values.get("lang", reading.lang), values.get("split", UNSTATED)
     pictures = [sample.members[extension] for extension in PICTURES if extension in sample.members]
     if not isinstance(caption, str) or not isinstance(lang, str) or split not in SPLITS:
         raise ValueError("it has no caption, or `lang` or `split` is of no use")
