@@ -48,9 +48,9 @@ written by one grammar a language (`data/sources/emoji/grammar/`): they are made
 _PUBLISHED = """
 ## Splits
 
-The official ones of the published sets: `test_item` is their development part, `untrained` the languages {untrained},
-and their test part is in no table. Nothing of `test_item` is in train: the same text in the same language after
-normalisation, the same picture by SHA-256 and by perceptual hash.
+The official ones of the published sets: `test_item` is their development part, `untrained` (here: {untrained}) the
+languages that are never trained, and their test part is in no table. Nothing of `test_item` is in train: the same text
+in the same language after normalisation, the same picture by SHA-256 and by perceptual hash.
 
 ## Records
 
