@@ -40,6 +40,15 @@ def test_the_key_opens_until_its_rate_is_used_up(guarded):
     assert client.get("/v1/catalogue").status_code == 401
 
 
+def test_the_pictures_of_the_results_do_not_use_the_rate_up(guarded):
+    client, header = guarded
+    pictures = [client.get("/v1/pictures/cat/google", headers=header).status_code for _ in range(72)]
+    assert pictures == [200] * 72  # 24 a search, three searches
+    assert client.post("/v1/search", json=ASKED, headers=header).status_code == 200
+    answers = (client.get("/v1/pictures/cat/google", headers=header).status_code for _ in range(2000))
+    assert 429 in answers and client.get("/v1/pictures/cat/google").status_code == 401
+
+
 @pytest.mark.parametrize("host", ["example.org", "localhost.example.org", "127.0.0.1.example.org", "[", ""])
 def test_without_keys_a_foreign_name_is_refused(client, host):
     assert client.get("/v1/catalogue", headers={"Host": host}).status_code == 403

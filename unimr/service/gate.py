@@ -26,8 +26,9 @@ MAX_BODY_BYTES = MAX_IMAGE_CHARACTERS + 64 * 1024
 OPEN_PATHS = ("/healthz", "/readyz")
 GUARDED = ("/v1/", "/metrics")
 BATCHED = ("/v1/search", "/v1/understand")
+PICTURES = "/v1/pictures/"
 SECURITY_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -77,7 +78,7 @@ class Gate:
             return
         if self._service.keys:
             if path.startswith(GUARDED):
-                self._check_key(headers)
+                self._check_key(headers, path)
         elif not is_loopback(_host(headers.get("host", ""))):
             # A page on the web may let its name point here; its visitor's browser then asks in the visitor's stead.
             raise ApiError(403, "This service answers under localhost and 127.0.0.1 alone.")
@@ -86,13 +87,14 @@ class Gate:
         if scope["method"] in ("POST", "PUT"):
             _check_body(headers)
 
-    def _check_key(self, headers: Headers) -> None:
+    def _check_key(self, headers: Headers, path: str) -> None:
         scheme, _, key = headers.get("authorization", "").partition(" ")
         name = name_of(key.strip(), self._service.keys) if scheme.lower() == "bearer" else None
         if name is None:
             self._service.metrics.refuse("key")
             raise ApiError(401, "Send an API key: Authorization: Bearer KEY.", {"WWW-Authenticate": "Bearer"})
-        wait = self._service.limiter.wait(name)
+        limiter = self._service.picture_limiter if path.startswith(PICTURES) else self._service.limiter
+        wait = limiter.wait(name)
         if wait:
             self._service.metrics.refuse("rate")
             after = {"Retry-After": str(math.ceil(wait))}

@@ -26,6 +26,7 @@ from unimr.service.errors import ApiError
 from unimr.service.keys import RateLimiter
 from unimr.service.metrics import Metrics
 from unimr.service.querylog import QueryLog
+from unimr.service.schemas import USUAL_RESULTS
 
 LARGE_SIDE, REDUCED_SIDE = 1024, 512
 """A picture with a longer side than the first is reduced to the second before the model sees it: the model looks at
@@ -50,6 +51,7 @@ class Service:
         self.params, self.keys = params, keys
         self.metrics = Metrics()
         self.limiter = RateLimiter(params.requests_per_minute)
+        self.picture_limiter = RateLimiter(params.requests_per_minute * USUAL_RESULTS)  # what the results may show
         self.log = QueryLog(params.query_log, root, self.metrics.log_written.inc, self.metrics.log_dropped.inc)
         self.live = LiveEngine(root, load)
         self.draining = False
