@@ -140,12 +140,18 @@ def write_version(
 
 
 def fill_store(uri: str, version: str, index_type: str, rows: dict[str, Rows]) -> None:
-    """Create and fill the collections of a version; what a killed build left of them on a server is removed."""
+    """Create and fill the collections of a version.
+
+    What a killed build left of them on a server is removed. Those that are live there, as after `published` was removed
+    or in a second checkout, stand: their name says what they hold, and it is checked like that of any other.
+    """
     with Store(uri) as store:
         left = set(store.collections())
         for spec in COLLECTIONS:
             name, content = collection_name(version, spec), rows[spec.name]
             if name in left:
+                if store.aliases(name):
+                    continue
                 store.drop(name)
             store.create(name, spec, content.vectors.shape[1], index_type, len(content.vectors))
             store.insert(name, spec, content)

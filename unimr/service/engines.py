@@ -16,6 +16,7 @@ from unimr.errors import UnimrError
 from unimr.files import read_json
 from unimr.index.encoder import Encoder
 from unimr.index.publish import MANIFEST, current_version
+from unimr.index.store import StoreUnavailableError
 from unimr.search.answer import SearchAnswer
 from unimr.search.engine import SearchEngine
 from unimr.search.overlay import Overlay
@@ -40,8 +41,12 @@ class LiveEngine:
         self.changes = LiveChanges(root, self.current)
 
     def answer(self, queries: list[Query]) -> Sequence[SearchAnswer | UnimrError]:
-        """Answer a batch by the engine of this moment."""
-        return self.current.search_many(queries)
+        """Answer a batch by the engine of this moment; a server that is away is asked once for all of it."""
+        try:
+            return self.current.search_many(queries)
+        except StoreUnavailableError as error:
+            log.error("%d queries are not answered: %s", len(queries), error)
+            return [error] * len(queries)
 
     def opened(self) -> SearchEngine | None:
         """Open the engine of another live version beside this one, for `exchange`; None: there is none.

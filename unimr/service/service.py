@@ -17,6 +17,7 @@ from unimr.data.images import MAX_BYTES, open_picture
 from unimr.data.live import LiveChange
 from unimr.errors import UnimrError
 from unimr.index.encoder import Encoder
+from unimr.index.store import StoreUnavailableError
 from unimr.search.answer import SearchAnswer
 from unimr.search.engine import SearchEngine, load_retriever
 from unimr.search.query import Query, check_query
@@ -116,6 +117,8 @@ class Service:
             raise ApiError(429, str(error), {"Retry-After": str(error.retry_after)}) from error
         except UnimrError as error:
             raise ApiError(422, str(error)) from error
+        if isinstance(answer, StoreUnavailableError):
+            raise ApiError(503, "The index does not answer now. Try again in a moment.", {"Retry-After": "1"})
         if isinstance(answer, UnimrError):
             raise ApiError(422, str(answer))
         return answer
