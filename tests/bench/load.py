@@ -61,7 +61,7 @@ class Connection:
     async def post(self, body: bytes) -> tuple[int, bytes]:
         """Status and body of an answer of `/v1/search`; status 0 where the connection broke."""
         try:
-            if self._streams is None:
+            if self._streams is None or self._streams[0].at_eof():
                 self._streams = await asyncio.open_connection("127.0.0.1", self._port)
             reader, writer = self._streams
             writer.write(

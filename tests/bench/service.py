@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import platform
 import sys
@@ -233,7 +234,8 @@ def main() -> int:
         if not given.table:
             known = read_json(PROJECT / METRICS) if (PROJECT / METRICS).exists() else {}
             write_json(PROJECT / METRICS, known | measure(given.root.resolve(), [given.only] if given.only else PARTS))
-        print(table(read_json(PROJECT / METRICS)))
+        found = read_json(PROJECT / METRICS)
+        print(table(found) if {"sustained", "swaps"} <= found.keys() else json.dumps(found, indent=2))
     except UnimrError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1

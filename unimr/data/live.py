@@ -70,11 +70,8 @@ class Journal:
 
     def __init__(self, root: Path) -> None:
         self._path = root / JOURNAL
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self.changes, sound = _read(self._path)
-        self._file: IO[bytes] = self._path.open("ab")
-        self._file.truncate(sound)
-        fsync_path(self._path.parent)
+        self.changes, self._sound = _read(self._path)
+        self._file: IO[bytes] | None = None
 
     def append(self, change: LiveChange) -> None:
         """Write a change down; it is on the disk when this returns.
@@ -82,19 +79,29 @@ class Journal:
         Raises:
             OSError: the disk is full or fails; the journal is as before.
         """
-        end = self._file.seek(0, os.SEEK_END)
+        file = self._file or self._open()
+        end = file.seek(0, os.SEEK_END)
         try:
-            self._file.write(json.dumps(change.to_json(), ensure_ascii=False).encode() + b"\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            file.write(json.dumps(change.to_json(), ensure_ascii=False).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
         except OSError:
-            self._file.truncate(end)
+            file.truncate(end)
             raise
         self.changes[change.item_id] = change
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
+
+    def _open(self) -> IO[bytes]:
+        """Make the file at the first change: where there is none yet, `dvc repro` has nothing to do."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self._path.open("ab")
+        self._file.truncate(self._sound)
+        fsync_path(self._path.parent)
+        return self._file
 
 
 def with_live_changes(items: Sequence[Item], root: Path, languages: set[str]) -> list[Item]:

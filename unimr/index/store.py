@@ -302,7 +302,7 @@ class Store:
             raise StoreUnavailableError(f"The index {self.uri} did not {action} {name} in time.") from error
         except MilvusException as error:
             if error.code == Status.CONNECT_FAILED:
-                raise StoreUnavailableError(f"The index {self.uri} could not {action} {name}: {error.message}") from error
+                raise StoreUnavailableError(f"The index {self.uri} did not {action} {name}: {error.message}") from error
             raise UnimrError(
                 f"The index {self.uri} could not {action} {name}: {error.message}. Run `dvc repro` to build it anew, "
                 "or `unimr rollback` to return to the version before."

@@ -46,13 +46,10 @@ WEIGHTS = {
 
 
 def load_retriever(folder: Path) -> Encoder:
-    """The trained model in a folder, on one thread: a single query is too small to be shared between several."""
-    import torch
+    """The trained model in a folder."""
+    from unimr.search.encoding import QueryEncoder
 
-    from unimr.model.retriever import UnifiedRetriever
-
-    torch.set_num_threads(1)
-    return UnifiedRetriever.load(folder)
+    return QueryEncoder(folder)
 
 
 class SearchEngine:
@@ -374,8 +371,7 @@ class SearchEngine:
 
     def _hit(self, found: FusedItem, request: Request) -> Hit:
         item_id = found.item_id
-        images = self.catalogue.images_of(item_id, request.filters)
-        shown = found.rows.get(IMAGES.name) or (images[0] if images else None)
+        shown = found.rows.get(IMAGES.name) or next(iter(self.catalogue.images_of(item_id, request.filters)), None)
         return Hit(
             item_id=item_id,
             score=round(found.score, 6),

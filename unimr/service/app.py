@@ -64,6 +64,7 @@ def create_app(service: Service) -> FastAPI:
         description="Search pictures and texts in many languages. Every answer names the model and the index it is of.",
         docs_url=None,
         redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         lifespan=life,
     )
     app.state.service = service

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -28,6 +29,8 @@ from unimr.service.keys import RateLimiter
 from unimr.service.metrics import Metrics
 from unimr.service.querylog import QueryLog
 from unimr.service.schemas import USUAL_RESULTS
+
+log = logging.getLogger(__name__)
 
 LARGE_SIDE, REDUCED_SIDE = 1024, 512
 """A picture with a longer side than the first is reduced to the second before the model sees it: the model looks at
@@ -148,11 +151,17 @@ class Service:
     async def _follow(self) -> None:
         while True:
             await asyncio.sleep(self.params.poll_seconds)
-            fresh = await asyncio.to_thread(self.live.opened)
-            if fresh is not None:
-                await self._batcher.in_worker(partial(self.live.exchange, fresh))
-                self.metrics.swaps.inc()
-                self._show_versions()
+            try:
+                await self._look_for_another()
+            except Exception:  # a version that is half there must not end the looking
+                log.exception("The published version could not be followed; the next look is in a moment")
+
+    async def _look_for_another(self) -> None:
+        fresh = await asyncio.to_thread(self.live.opened)
+        if fresh is not None:
+            await self._batcher.in_worker(partial(self.live.exchange, fresh))
+            self.metrics.swaps.inc()
+            self._show_versions()
 
     def _show_versions(self) -> None:
         self.metrics.show_versions(self.engine.model_version, self.engine.version)
