@@ -98,7 +98,9 @@ def test_all_vectors_are_fetched_over_several_batches(uri):
         opened.create("many", IMAGES, 16, "FLAT", 2_300)
         opened.insert("many", IMAGES, content)
         stored = opened.fetch_all("many", IMAGES)
-        assert opened.read_all("many", IMAGES).fields["style"].count("google") == content.fields["style"].count("google")
+        assert opened.read_all("many", IMAGES).fields["style"].count("google") == content.fields["style"].count(
+            "google"
+        )
     assert digest(list(stored), np.stack(list(stored.values()))) == digest(content.ids(IMAGES), content.vectors)
 
 

@@ -89,6 +89,7 @@ def test_overload_is_told_before_the_body_is_read(small_root, tmp_path):
         service._batcher._max_waiting = 0
         answer = client.post("/v1/search", content=b"{" * 1000, headers={"Content-Type": "application/json"})
         assert answer.status_code == 429 and int(answer.headers["retry-after"]) >= 1
+        assert answer.json()["error"]["code"] == "too_many_requests" and "x-content-type-options" in answer.headers
         assert 'unimr_refused_total{reason="overload"} 1.0' in client.get("/metrics").text
 
 

@@ -34,6 +34,7 @@ def test_no_request_that_the_document_allows_or_forbids_is_a_fault(small_root, t
         schema = schemathesis.openapi.from_url(f"{address}/openapi.json")
         operations = [result.ok() for result in schema.get_all_operations()]
         modes = list(schemathesis.GenerationMode)
+
         def ask_all(operation, mode) -> None:
             @settings(
                 max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, phases=[Phase.generate],
@@ -54,5 +55,4 @@ def test_no_request_that_the_document_allows_or_forbids_is_a_fault(small_root, t
                     ask_all(operation, mode)
         assert schemathesis.openapi.from_url(f"{address}/openapi.json").get_all_operations()
     assert faults == []
-    print(seen)
     assert seen.total() >= CASES and seen[200] > 100 and seen[422] > 100, seen

@@ -155,5 +155,7 @@ def test_filters_of_hostile_words_select_nothing_else(server, root):
     with SearchEngine.open(root, word_encoder) as engine:
         name = collection_name(engine.version, IMAGES)
         for word in ('x" or year > 0 or style == "', "'", "\\", "%", "google\\", "\n", "日本"):
-            found = engine._store.search(name, IMAGES, engine.model.encode_texts(["cat"]), 50, [Filter("style", "==", word)])
+            found = engine._store.search(
+                name, IMAGES, engine.model.encode_texts(["cat"]), 50, [Filter("style", "==", word)]
+            )
             assert found == [[]]

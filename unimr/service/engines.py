@@ -100,8 +100,9 @@ class LiveEngine:
 
 
 def _rest_collector() -> None:
-    """Let the garbage collector pass over all that was loaded: a round over a whole catalogue stops every query for
-    0.2 s, and what belongs to an engine stays as long as the engine.
+    """Let the garbage collector pass over all that was loaded.
+
+    A round over a whole catalogue stops every query for 0.2 s, and what an engine holds stays as long as the engine.
     """
     gc.unfreeze()
     gc.collect()
