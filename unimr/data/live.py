@@ -8,6 +8,7 @@ crash cut short was never acknowledged: it is dropped. Stage `prepare` lays the 
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -49,6 +50,10 @@ class LiveChange:
             return cls(value["removed"])
         line = ItemLine.model_validate(value["item"])
         return cls(line.item_id, line, tuple(base64.b64decode(each) for each in value["pictures"]))
+
+    def digest(self) -> str:
+        """Hash of the change."""
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
 
     def item(self, languages: set[str]) -> Item | None:
         """The item for stage `prepare`, with its texts in the configured languages; None where nothing is left."""
@@ -110,10 +115,19 @@ def with_live_changes(items: Sequence[Item], root: Path, languages: set[str]) ->
     Raises:
         UnimrError: the journal is damaged.
     """
-    changes, _ = _read(root / JOURNAL)
+    changes = read_changes(root)
     kept = [item for item in items if item.item_id not in changes]
     changed = [change.item(languages) for change in changes.values()]
     return [*kept, *(item for item in changed if item is not None)]
+
+
+def read_changes(root: Path) -> dict[str, LiveChange]:
+    """The last change of every item in the journal under `root`; empty where there is none.
+
+    Raises:
+        UnimrError: the journal is damaged.
+    """
+    return _read(root / JOURNAL)[0]
 
 
 def _read(path: Path) -> tuple[dict[str, LiveChange], int]:

@@ -15,6 +15,7 @@ from unimr.evaluation.scoring import Retriever
 from unimr.files import atomic_folder, read_json, write_json
 from unimr.index import gate, verify
 from unimr.index.catalogue import Catalogue, write_catalogue
+from unimr.index.changes import taken_in
 from unimr.index.embed import EMBEDDINGS, MODEL, TABLES, read_manifest, read_rows
 from unimr.index.encoder import Encoder
 from unimr.index.lexical import ARRAYS, VOCABULARY, LexicalIndex
@@ -135,6 +136,7 @@ def write_version(
         "rows": manifest["rows"],
         "digests": manifest["digests"],
         "recall_at_10": recall,
+        "live_changes": taken_in(root, root / TABLES),
     }
     write_version_manifest(folder, notes)
 

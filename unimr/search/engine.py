@@ -59,6 +59,8 @@ class SearchEngine:
         manifest = verify_version(version_folder)
         self.version: str = manifest["version"]
         self.model_version: str = manifest["model_version"]
+        self.taken_in: dict[str, str] = manifest.get("live_changes", {})
+        """Live changes that were built in: item → digest of its change."""
         self.catalogue = Catalogue(version_folder)
         self.lexical = LexicalIndex.load(version_folder)
         self.lexicon = SlotLexicon.load(version_folder / SLOT_VALUES)
