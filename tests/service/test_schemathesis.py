@@ -19,7 +19,7 @@ from .visitor import served
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
 
 CASES = 5_000
-EXAMPLES = 450
+EXAMPLES = 600
 """Of a route, fitting or not; some take no more than a few different ones."""
 SECONDS = 20
 
@@ -55,4 +55,4 @@ def test_no_request_that_the_document_allows_or_forbids_is_a_fault(small_root, t
                     ask_all(operation, mode)
         assert schemathesis.openapi.from_url(f"{address}/openapi.json").get_all_operations()
     assert faults == []
-    assert seen.total() >= CASES and seen[200] > 100 and seen[422] > 100, seen
+    assert seen.total() >= CASES and seen[200] and seen[404] and seen[422], seen
