@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DO_NOT_TRACK := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo ui test test-slow pictures lint clean
+.PHONY: help setup demo ui test test-slow bench-service pictures lint clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile
@@ -47,6 +47,9 @@ test-slow: setup ## run the long tests too: a hundred kills
 pictures: setup ## make docs/pictures anew (needs Chromium and, for the search page, `make demo`; minutes)
 	python -m pytest tests/system/test_browser.py tests/service/test_page_pictures.py -m "slow or not slow" \
 	  --pictures docs/pictures
+
+bench-service: setup ## measure what `unimr serve` bears, with the model of `make demo` (minutes; leave the machine alone)
+	python -m tests.bench.service
 
 lint: setup ## ruff and mypy
 	ruff check unimr flows tests

@@ -107,10 +107,11 @@ def log_export(
     import time
 
     from unimr.config import load_params
-    from unimr.service.querylog import DAY_SECONDS, read_log
+    from unimr.service.logstore import read_log
+    from unimr.service.querylog import DAY_SECONDS, place_of
 
-    path = ROOT / load_params(ROOT).serve.query_log.file
-    for entry in read_log(path, 0.0 if days is None else time.time() - days * DAY_SECONDS):
+    place = place_of(load_params(ROOT).serve.query_log, ROOT)
+    for entry in read_log(place, 0.0 if days is None else time.time() - days * DAY_SECONDS):
         typer.echo(json.dumps(entry, ensure_ascii=False))
 
 

@@ -224,6 +224,7 @@ class QueryLogParams(Section):
     """The query log: where, whether with the text or a keyed hash of it, days it is kept, entries that may wait."""
 
     file: Annotated[str, Field(min_length=1)]
+    url: str
     store_text: bool
     retention_days: PositiveInt
     max_waiting: PositiveInt
