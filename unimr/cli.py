@@ -235,6 +235,26 @@ def simulate(
 
 
 @app.command()
+def calibrate(
+    windows: Annotated[int, typer.Option(min=1, help="Windows without a change.")] = 1000,
+    trials: Annotated[int, typer.Option(min=1, help="Windows of each change.")] = 100,
+) -> None:
+    """Measure how far the drift verdict can be trusted: alarms with and without a change (half an hour).
+
+    Writes metrics/drift_calibration.json, plots/drift_power.csv and docs/pictures/drift-power.png.
+    """
+    from unimr.config import load_params
+    from unimr.monitoring.calibrate import CHANGES, COUNTS
+    from unimr.monitoring.calibrate import calibrate as run_calibration
+
+    logging.getLogger("unimr").setLevel(logging.INFO)
+    counts = run_calibration(load_params(ROOT), ROOT, windows, trials)
+    for name in ("none", "none_one_reference", *CHANGES):
+        typer.echo(f"{name}: {counts[name]['alarms']} of {counts[name]['windows']} windows alarm")
+    typer.echo(f"  {ROOT / COUNTS}")
+
+
+@app.command()
 def profile(name: Annotated[str, typer.Argument(help="demo, ci or gpu: a file in profiles/.")]) -> None:
     """Choose the profile: sets the one key `profile` in params.yaml. Then run `dvc repro`."""
     from unimr.config import choose_profile

@@ -19,6 +19,7 @@ import pandas as pd
 from evidently import DataDefinition, Dataset, Report
 from evidently.core.metric_types import SingleValue, SingleValueCalculation, SingleValueMetric
 from evidently.core.report import Context, Snapshot
+from evidently.legacy.metrics.data_drift.embedding_drift_methods import mmd, model, ratio
 from evidently.presets import DataDriftPreset
 from evidently.tests import gt
 from evidently.ui.workspace import Workspace
@@ -100,3 +101,27 @@ def add_to_workspace(report: Snapshot, folder: Path) -> None:
     found = workspace.search_project(PROJECT)
     project = found[0] if found else workspace.create_project(PROJECT, "Windows of the query log against the reference")
     workspace.add_run(project.id, report)
+
+
+def preset_alarms(reference: Traffic, window: Traffic) -> dict[str, bool]:
+    """What Evidently's presets say of two samples: by column drift, and by its methods for embeddings.
+
+    The methods are asked directly: the metric around them draws t-SNE for half a minute.
+
+    Raises:
+        ValueError: there are no embeddings.
+    """
+    if reference.vectors is None or window.vectors is None:
+        raise ValueError("this traffic has no embeddings")
+    found = Report(presets()).run(dataset(window), dataset(reference)).dict()["metrics"]
+    drifted = next(each["value"] for each in found if each["metric_name"].startswith("DriftedColumnsCount"))
+    said = {"any column": drifted["count"] > 0, "half of the columns": drifted["share"] >= 0.5}
+    frames = [pd.DataFrame(traffic.vectors) for traffic in (window, reference)]
+    for name, method in {
+        "MMD": mmd(),
+        "MMD, bootstrap": mmd(bootstrap=True),
+        "model": model(),
+        "ratio": ratio(),
+    }.items():
+        said[f"embeddings, {name}"] = bool(method(*frames)[1])
+    return said

@@ -123,9 +123,7 @@ def _new_topic(_: Pool, wanted: int, rng: np.random.Generator) -> list[Asked]:
 
 
 def _noise(pool: Pool, wanted: int, rng: np.random.Generator) -> list[Asked]:
-    return [
-        Asked(each.session, each.lang, noisy(each.text, rng)) for each in sessions(pool.known, wanted, rng, "noisy")
-    ]
+    return [Asked(each.session, each.lang, noisy(each.text)) for each in sessions(pool.known, wanted, rng, "noisy")]
 
 
 def _seasonal(pool: Pool, wanted: int, rng: np.random.Generator) -> list[Asked]:
@@ -153,8 +151,9 @@ _OTHERS: dict[str, Callable[[Pool, int, np.random.Generator], list[Asked]]] = {
 }
 
 
-def noisy(text: str, rng: np.random.Generator) -> str:
-    """A text in which some characters are missing, doubled or exchanged with the next."""
+def noisy(text: str) -> str:
+    """A text in which some characters are missing, doubled or exchanged with the next; the same for the same text."""
+    rng = np.random.default_rng(list(text.encode()))
     letters, place = list(text), 0
     while place < len(letters):
         if rng.random() < NOISE:
