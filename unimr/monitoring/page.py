@@ -63,19 +63,19 @@ def _by_language(rows: list[Comparison]) -> dict[str, list[Comparison]]:
     return found
 
 
-def _shares(seen: Watch) -> dict[str, list[tuple[str, float, float]]]:
-    """Languages and intents: name, share in the reference, share in the window; the greatest first."""
+def _shares(seen: Watch) -> list[tuple[str, float, list[tuple[str, float, float]]]]:
+    """Languages, intents, categories: title, largest share, and (name, share in the reference, in the window)."""
     if seen.samples is None:
-        return {}
-    found = {}
-    for title, column in (
-        ("Languages", "lang"),
-        ("Intents", "intent"),
-        ("Category of the first result", "answered_with"),
-    ):
+        return []
+    found = []
+    for title, column in SHARES.items():
         before, now = (traffic.rows[column].value_counts(normalize=True) for traffic in seen.samples)
-        names = sorted({*before.index, *now.index}, key=lambda name: -max(before.get(name, 0), now.get(name, 0)))
-        found[title] = [(str(name) or "none", float(before.get(name, 0)), float(now.get(name, 0))) for name in names]
+        rows = [
+            (str(name) or "none", float(before.get(name, 0)), float(now.get(name, 0)))
+            for name in {*before.index, *now.index}
+        ]
+        rows.sort(key=lambda row: -max(row[1:]))
+        found.append((title, max(rows[0][1:]), rows))
     return found
 
 

@@ -114,6 +114,17 @@ class Watch:
         values["examples"] = [each.to_json() for each in self.examples]
         return values | {"sentence": self.sentence, "reason": self.reason}
 
+    def to_markdown(self) -> str:
+        """The look: first whether to act, then a row a comparison of all traffic."""
+        rows = [
+            f"| {row.label} | {shown(row, row.reference)} | {shown(row, row.window)} | {small(row.p)} "
+            f"| {'**changed**' * row.alarm} |"
+            for row in self.comparisons
+            if not row.lang
+        ]
+        head = ["| measure | reference | window | p | |", "|---|---:|---:|---:|---|"]
+        return "\n".join([f"**{self.sentence}**", "", *(head + rows if rows else []), "", f"Looked at {self.checked}."])
+
     def figures(self) -> dict[str, Any]:
         """The few numbers for `dvc metrics`."""
         rows = {row.measure: row for row in self.comparisons if not row.lang}
@@ -141,8 +152,10 @@ def described(row: Comparison) -> str:
     return f"{row.label}{where}{values} (p {small(row.p)})"
 
 
-def shown(row: Comparison, value: float) -> str:
-    """A value of a measure as people read it."""
+def shown(row: Comparison, value: float | None) -> str:
+    """A value of a measure as people read it; nothing where the measure has none."""
+    if value is None:
+        return ""
     return f"{value:.3f}" if row.kind == "mean" else f"{value:.1%}"
 
 
