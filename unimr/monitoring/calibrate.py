@@ -110,7 +110,7 @@ def calibrate(params: Params, root: Path, windows: int, trials: int) -> dict[str
         params: the parameters.
         root: the project folder, with a published index and its tables.
         windows: without a change.
-        trials: of each change; half of them for Evidently, a fifth at each point of the power curve.
+        trials: of each change; a quarter of them for Evidently, a fifth at each point of the power curve.
     """
     drift = params.monitor.drift
     with SearchEngine.open(root, load_retriever) as engine:
@@ -123,7 +123,8 @@ def calibrate(params: Params, root: Path, windows: int, trials: int) -> dict[str
     counts["none_one_reference"] = count("none", drift, bench, windows, fixed=fixed)
     for name in CHANGES:
         counts[name] = count(name, drift, bench, trials)
-    counts["evidently"] = {name: presets(name, bench, max(1, trials // 2)) for name in COMPARED}
+    write_json(root / COUNTS, counts)
+    counts["evidently"] = {name: presets(name, bench, max(1, trials // 4)) for name in COMPARED}
     write_json(root / COUNTS, counts)
     rows = list(power(drift, bench, max(1, trials // 5)))
     write_text(root / POWER, _csv(rows))

@@ -147,7 +147,7 @@ def _compare(params: DriftParams, reference: Traffic, window: Traffic, lang: str
             statistics.append(ShareDifference(divided, column.tolist()))
         else:
             statistics.append(MeanDifference(divided, column.astype(float)))
-    seen, p = p_values(divided, statistics, params.permutations, params.seed)
+    seen, p = p_values(divided, statistics, params.permutations, params.seed, clear=params.alpha)
     return [
         Comparison(
             measure.name,

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 
 DIVISIONS_AT_A_TIME = 2_000
-CLEAR = 0.02
-"""A p-value above which more permutations would change nothing: no level in use is near it."""
 MEDIAN_ROWS = 1_000
 """Rows of which the median distance is taken."""
 
@@ -68,7 +66,7 @@ class MeanDifference:
         known = np.isfinite(values)
         sums = divided.means(np.column_stack([np.where(known, values, 0), known]))
         has_any = sums[:, 1] > 0
-        self._columns = np.column_stack([sums[:, 0] / np.where(has_any, sums[:, 1], 1), has_any])
+        self._columns = np.column_stack([sums[:, 0] / np.where(has_any, sums[:, 1], 1), has_any]).astype(np.float32)
 
     def __call__(self, divisions: np.ndarray) -> np.ndarray:
         """The statistic of each division `[divisions, sessions]` → `[divisions]`."""
@@ -87,12 +85,13 @@ class ShareDifference:
     def __init__(self, divided: Divided, categories: Sequence[str]) -> None:
         known = {name: place for place, name in enumerate(sorted(set(categories)))}
         shares = divided.means(np.eye(len(known))[[known[name] for name in categories]])
-        self._distance = shares - shares.mean(axis=0)
-        self._deviation = np.maximum(np.sqrt((self._distance**2).sum(axis=0)), 1e-9)
+        distance = shares - shares.mean(axis=0)
+        deviation = np.maximum(np.sqrt((distance**2).sum(axis=0)), 1e-9)
+        self._distance = (distance / deviation).astype(np.float32)
 
     def __call__(self, divisions: np.ndarray) -> np.ndarray:
         """The statistic of each division `[divisions, sessions]` → `[divisions]`."""
-        largest: np.ndarray = np.abs(divisions @ self._distance / self._deviation).max(axis=1)
+        largest: np.ndarray = np.abs(divisions @ self._distance).max(axis=1)
         return largest
 
 
@@ -104,7 +103,7 @@ class Mmd:
     """
 
     def __init__(self, divided: Divided, vectors: np.ndarray) -> None:
-        kernel = rbf_kernel(vectors)
+        kernel = rbf_kernel(vectors.astype(np.float32))
         order = np.argsort(divided.code, kind="stable")
         starts = np.searchsorted(divided.code[order], np.arange(len(divided.current)))
         sizes = np.bincount(divided.code)
@@ -115,9 +114,9 @@ class Mmd:
 
     def __call__(self, divisions: np.ndarray) -> np.ndarray:
         """The statistic of each division `[divisions, sessions]` → `[divisions]`."""
-        towards = (divisions @ self._between).astype(np.float64)
-        inside = (towards * divisions).sum(axis=1)
-        across = towards.sum(axis=1) - inside
+        towards = divisions @ self._between
+        inside = np.einsum("ds,ds->d", towards, divisions).astype(np.float64)
+        across = towards.sum(axis=1, dtype=np.float64) - inside
         outside = float(self._between.sum(dtype=np.float64)) - inside - 2 * across
         here = divisions.sum(axis=1, dtype=np.float64)
         there = divisions.shape[1] - here
@@ -129,31 +128,34 @@ def rbf_kernel(vectors: np.ndarray) -> np.ndarray:
     """Kernel of all pairs of rows `[rows, dim]` → `[rows, rows]`."""
     squares = (vectors**2).sum(axis=1)
     distances = np.maximum(squares[:, None] + squares[None] - 2 * vectors @ vectors.T, 0)
-    some = distances[:: max(1, len(vectors) // MEDIAN_ROWS)][:, :: max(1, len(vectors) // MEDIAN_ROWS)]
-    median = float(np.median(some[some > 0])) if (some > 0).any() else 1.0
-    kernel: np.ndarray = np.exp(-distances / (2 * median))
+    step = max(1, len(vectors) // MEDIAN_ROWS)
+    some = distances[::step, ::step]
+    median = float(np.median(some[np.triu_indices(len(some), 1)]))
+    kernel: np.ndarray = np.exp(-distances / (2 * (median or 1.0)))
     return kernel
 
 
 def p_values(
-    divided: Divided, statistics: Sequence[MeanDifference | ShareDifference | Mmd], count: int, seed: int
+    divided: Divided, statistics: Sequence[MeanDifference | ShareDifference | Mmd], count: int, seed: int, clear: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """What was seen and its p-value, of each statistic, from the same permutations.
 
     The p-value is (1 + permutations with at least what was seen) / (1 + permutations), which is never too small
-    (Phipson and Smyth 2010, "Permutation P-values Should Never Be Zero"). There are `count` permutations, or only the
-    first `DIVISIONS_AT_A_TIME` where these give no p-value below `CLEAR`: that can withhold an alarm, never raise one.
+    (Phipson and Smyth 2010, "Permutation P-values Should Never Be Zero"). A statistic whose p-value after the first
+    `DIVISIONS_AT_A_TIME` permutations is above `clear` keeps that one: it can withhold an alarm, never raise one.
     """
     divisions = divided.divisions(count, seed)
     true = next(divisions)
     seen = np.array([statistic(true)[0] for statistic in statistics])
-    # Equal values may differ in the last digits.
-    limits = seen - 1e-9 * np.maximum(1e-3, np.abs(seen))
-    reached, made = np.ones(len(statistics)), 1
+    limits = seen - 1e-5 * np.maximum(1e-3, np.abs(seen))  # equal values may differ in the last digits
+    reached, made = np.ones(len(statistics)), np.ones(len(statistics))
+    open_ones = list(range(len(statistics)))
     for drawn in divisions:
-        made += len(drawn)
-        reached += [(statistic(drawn) >= limit).sum() for statistic, limit in zip(statistics, limits, strict=True)]
-        if (reached / made > CLEAR).all():
+        for place in open_ones:
+            reached[place] += (statistics[place](drawn) >= limits[place]).sum()
+            made[place] += len(drawn)
+        open_ones = [place for place in open_ones if reached[place] / made[place] <= clear]
+        if not open_ones:
             break
     return seen, reached / made
 

@@ -73,10 +73,9 @@ class Pool:
 
 def sessions(queries: pd.DataFrame, wanted: int, rng: np.random.Generator, name: str = "s") -> list[Asked]:
     """Draw whole sessions until there are `wanted` queries; the last one is cut."""
-    groups = {
-        lang: [rows["text"].to_numpy() for _, rows in of_lang.groupby("task")]
-        for lang, of_lang in queries.groupby("lang")
-    }
+    groups: dict[str, list[np.ndarray]] = {}
+    for (lang, _), texts_of_task in queries.groupby(["lang", "task"])["text"]:
+        groups.setdefault(str(lang), []).append(texts_of_task.to_numpy())
     langs = sorted(groups)
     made: list[Asked] = []
     number = 0
