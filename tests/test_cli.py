@@ -13,8 +13,20 @@ from unimr.config import load_params
 from unimr.stages import STAGES
 
 PROJECT = Path(__file__).parents[1]
-HEAVY = ("torch", "pandas", "numpy", "pymilvus", "milvus_lite", "great_expectations", "pyarrow", "PIL", "matplotlib")
-COMMANDS = ("search", "stage", "import", "publish", "rollback", "monitor", "profile")
+HEAVY = (
+    "torch",
+    "pandas",
+    "numpy",
+    "pymilvus",
+    "milvus_lite",
+    "great_expectations",
+    "evidently",
+    "httpx",
+    "pyarrow",
+    "PIL",
+    "matplotlib",
+)
+COMMANDS = ("search", "stage", "import", "publish", "rollback", "monitor", "simulate", "calibrate", "profile")
 
 
 def unimr(*arguments: str, folder: Path = PROJECT) -> subprocess.CompletedProcess[str]:
