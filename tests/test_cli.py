@@ -75,6 +75,6 @@ def test_monitor_says_what_is_wrong_and_ends_with_status_1(tmp_path):
     shutil.copytree(PROJECT / "profiles", tmp_path / "profiles")
     done = unimr("monitor", folder=tmp_path)
     assert done.returncode == 1
-    assert done.stdout.startswith("Act now: There is no index in published. Run `dvc repro`")
+    assert done.stdout.startswith("Index. Act now: There is no index in published. Run `dvc repro`")
     report = json.loads((tmp_path / "reports/monitoring/health.json").read_text(encoding="utf-8"))
     assert report["verdict"] == "broken"

@@ -244,14 +244,14 @@ def calibrate(
     Writes metrics/drift_calibration.json, plots/drift_power.csv and docs/pictures/drift-power.png.
     """
     from unimr.config import load_params
-    from unimr.monitoring.calibrate import CHANGES, COUNTS
+    from unimr.monitoring.calibrate import CHANGES
     from unimr.monitoring.calibrate import calibrate as run_calibration
 
     logging.getLogger("unimr").setLevel(logging.INFO)
     counts = run_calibration(load_params(ROOT), ROOT, windows, trials)
     for name in ("none", "none_one_reference", *CHANGES):
         typer.echo(f"{name}: {counts[name]['alarms']} of {counts[name]['windows']} windows alarm")
-    typer.echo(f"  {ROOT / COUNTS}")
+    typer.echo(f"  {ROOT / CALIBRATION}")
 
 
 @app.command()

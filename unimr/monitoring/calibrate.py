@@ -20,7 +20,7 @@ import numpy as np
 from unimr.config import DriftParams, Params
 from unimr.files import write_json, write_text
 from unimr.index.embed import TABLES
-from unimr.monitoring.drift import compare
+from unimr.monitoring.drift import CALIBRATION, compare
 from unimr.monitoring.power_plot import write_power_plot
 from unimr.monitoring.scenarios import Asked, Pool, noisy, play, sessions, topic_queries
 from unimr.monitoring.traffic import Traffic, answered
@@ -28,7 +28,6 @@ from unimr.search.engine import SearchEngine, load_retriever
 
 log = logging.getLogger(__name__)
 
-COUNTS = Path("metrics/drift_calibration.json")
 POWER = Path("plots/drift_power.csv")
 PICTURE = Path("docs/pictures/drift-power.png")
 REFERENCE, WINDOW, SHARE = 1_000, 500, 0.1
@@ -123,9 +122,9 @@ def calibrate(params: Params, root: Path, windows: int, trials: int) -> dict[str
     counts["none_one_reference"] = count("none", drift, bench, windows, fixed=fixed)
     for name in CHANGES:
         counts[name] = count(name, drift, bench, trials)
-    write_json(root / COUNTS, counts)
+    write_json(root / CALIBRATION, counts)
     counts["evidently"] = {name: presets(name, bench, max(1, trials // 4)) for name in COMPARED}
-    write_json(root / COUNTS, counts)
+    write_json(root / CALIBRATION, counts)
     rows = list(power(drift, bench, max(1, trials // 5)))
     write_text(root / POWER, _csv(rows))
     write_power_plot(root / PICTURE, rows)

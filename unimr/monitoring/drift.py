@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -24,6 +25,8 @@ Verdict = Literal["drift", "quiet", "unsure"]
 WEAK_QUANTILE = 0.05
 """An answer whose nearest row is among the farthest 5 % of both samples is weak."""
 OVERALL = ""
+CALIBRATION = Path("metrics/drift_calibration.json")
+"""What `unimr calibrate` counted."""
 
 
 @dataclass(frozen=True)

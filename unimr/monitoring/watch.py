@@ -13,10 +13,11 @@ import numpy as np
 
 from unimr.config import Params
 from unimr.errors import UnimrError
+from unimr.files import read_json
 from unimr.index.encoder import Encoder
 from unimr.index.publish import history
 from unimr.monitoring.agreement import jaccard, rank_biased_overlap
-from unimr.monitoring.drift import Comparison, Verdict, compare, separability, too_small
+from unimr.monitoring.drift import CALIBRATION, Comparison, Verdict, compare, separability, too_small
 from unimr.monitoring.examples import Examples, example_queries
 from unimr.monitoring.reference import DAY_SECONDS, Canary, Reference, accept, reference_of, results_of
 from unimr.monitoring.traffic import Traffic, read_window
@@ -55,6 +56,7 @@ class Watch:
         left_out: languages that were too few to be compared alone.
         auc: how well a classifier tells window and reference apart (0.5: not at all).
         canaries: labelled queries asked anew.
+        power: how often a change is found, from the calibration; empty where there was none.
         examples: queries that show what changed.
         samples: the traffic that was compared.
     """
@@ -73,6 +75,7 @@ class Watch:
     auc: float | None = None
     canaries: Canaries | None = None
     lost: str = ""
+    power: str = ""
     examples: list[Examples] = field(default_factory=list, repr=False)
     samples: tuple[Traffic, Traffic] | None = field(default=None, repr=False)
 
@@ -100,7 +103,8 @@ class Watch:
             return f"Act: {self.reason}{sure}" + (f" {why_not}" if why_not else "")
         if self.verdict == "quiet":
             asked = f"{self.window['queries']:,} queries in {self.window['sessions']:,} sessions"
-            return f"Nothing to do: {asked} are like the reference in all {len(self.comparisons)} comparisons."
+            compared = f"Nothing to do: {asked} are like the reference in all {len(self.comparisons)} comparisons."
+            return " ".join(filter(None, [compared, self.power]))
         compared = (
             f" No drift in the {len(self.comparisons)} comparisons that could be made." if self.comparisons else ""
         )
@@ -236,6 +240,7 @@ class _Look:
             auc=auc,
             canaries=canaries,
             lost=lost,
+            power=_power(self.root),
             examples=example_queries(self.engine.catalogue, alarms, reference, window, sure) if enough else [],
             samples=(reference, window) if enough else None,
         )
@@ -310,6 +315,16 @@ def _one_language(reference: Traffic, window: Traffic) -> list[str]:
         f"All queries are in one language ({seen[0]}), the reference has {len(known)}: either only a part of the "
         "traffic was logged, or it has changed."
     ]
+
+
+def _power(root: Path) -> str:
+    """How often a change is found, in a sentence; empty where nothing was calibrated."""
+    if not (root / CALIBRATION).exists():
+        return ""
+    counts = read_json(root / CALIBRATION)
+    found, of = counts["new-topic"]["alarms"], counts["new-topic"]["windows"]
+    part = f"{counts['share_of_change']:.0%} of {counts['window_queries']:,} queries"
+    return f"A new topic in {part} was found in {found} of {of} trials (unimr calibrate)."
 
 
 def _counts(traffic: Traffic) -> dict[str, Any]:
