@@ -246,6 +246,7 @@ def calibrate(
     from unimr.config import load_params
     from unimr.monitoring.calibrate import CHANGES
     from unimr.monitoring.calibrate import calibrate as run_calibration
+    from unimr.monitoring.drift import CALIBRATION
 
     logging.getLogger("unimr").setLevel(logging.INFO)
     counts = run_calibration(load_params(ROOT), ROOT, windows, trials)
