@@ -35,8 +35,8 @@ REFERENCE, WINDOW, SHARE = 1_000, 500, 0.1
 CHANGES = ("new-topic", "new-language", "noise", "seasonal", "chatty-client")
 COMPARED = ("none", "new-topic", "new-language")
 """Scenarios on which Evidently's presets are run too."""
-CURVE_SCENARIOS = ("new-topic", "new-language", "noise", "seasonal")
-CURVE_SHARES = (0.02, 0.05, 0.1, 0.2, 0.4)
+CURVE_SCENARIOS = ("new-topic", "new-language", "seasonal")
+CURVE_SHARES = (0.02, 0.05, 0.1, 0.2)
 CURVE_WINDOWS = (250, 500, 1_000)
 QUERIES_OF_LANGUAGE = 200
 """Of each untrained language, that are answered."""
