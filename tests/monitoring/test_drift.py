@@ -14,8 +14,8 @@ def alarmed(number: int, **change: float) -> bool:
 
 
 def test_windows_without_a_change_raise_no_alarm():
-    """Of 60 windows at most 1 % may alarm; that 3 or more do has a chance below 3 in 1,000."""
-    assert sum(alarmed(number) for number in range(60)) <= 2
+    """At most 1 % may alarm; that 3 or more of 40 do has a chance below 1 in 100, and the seeds are fixed."""
+    assert sum(alarmed(number) for number in range(40)) <= 2
 
 
 @pytest.mark.slow
@@ -31,7 +31,7 @@ def test_a_tenth_of_new_topic_or_language_is_found_in_95_of_100_windows(change):
 
 @pytest.mark.parametrize("change", ["new_topic", "new_language"])
 def test_a_tenth_of_new_topic_or_language_is_found(change):
-    assert sum(alarmed(number, **{change: 0.1}) for number in range(8)) >= 7
+    assert sum(alarmed(number, **{change: 0.1}) for number in range(5)) >= 4
 
 
 def test_an_alarm_names_what_changed():
