@@ -199,11 +199,28 @@ class IndexParams(Section):
     gate: GateParams
 
 
+class DriftParams(Section):
+    """How a window of traffic is compared with the reference; see `unimr.monitoring.drift`."""
+
+    alpha: Annotated[float, Field(gt=0, le=0.2)]
+    permutations: Annotated[int, Field(ge=999, le=1_000_000)]
+    seed: int
+    window_days: Annotated[float, Field(gt=0)]
+    reference_queries: PositiveInt
+    max_queries: PositiveInt
+    max_queries_of_session: PositiveInt
+    min_queries: PositiveInt
+    min_sessions: Annotated[int, Field(ge=10)]
+    min_queries_of_language: PositiveInt
+
+
 class MonitorParams(Section):
-    """What `unimr monitor` asks of the published index."""
+    """Stage `monitor`: what is asked of the published index, and how its traffic is compared with the reference."""
 
     max_age_days: Annotated[float, Field(gt=0)]
     min_canary_recall_at_10: Share
+    max_labelled_recall_loss: Share
+    drift: DriftParams
 
 
 class DeployParams(Section):
