@@ -115,7 +115,8 @@ def read_log(place: Path | str, since: float = 0.0) -> Iterator[dict[str, Any]]:
                 yield dict(row)
     except (SQLAlchemyError, ValueError) as error:
         name = place if isinstance(place, Path) else engine.url.render_as_string(hide_password=True)
-        raise UnimrError(f"The query log {name} cannot be read ({_cause(error)}).") from error
+        what_next = " Move it away: `unimr serve` begins a new one." if isinstance(place, Path) else ""
+        raise UnimrError(f"The query log {name} cannot be read ({_cause(error)}).{what_next}") from error
     finally:
         engine.dispose()
 
