@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DO_NOT_TRACK := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo ui test test-slow pictures lint clean
+.PHONY: help setup demo ui monitor-ui test test-slow bench-service pictures lint clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile
@@ -38,6 +38,11 @@ demo: setup ## run the whole pipeline on the default catalogue, then search
 ui: setup ## the factory: schedules, runs and their history in a web page, until Ctrl-C
 	@exec python -m flows.ui
 
+monitor-ui: setup ## all looks at the traffic in Evidently's pages, until Ctrl-C
+	@[ -d reports/monitoring/workspace ] || { echo "There is no look at traffic yet: run unimr serve, ask something, then unimr monitor."; exit 1; }
+	@echo "http://127.0.0.1:8001"
+	@exec evidently ui --workspace reports/monitoring/workspace --host 127.0.0.1 --port 8001
+
 test: setup ## run the tests (minutes)
 	python -m pytest
 
@@ -47,6 +52,9 @@ test-slow: setup ## run the long tests too: a hundred kills
 pictures: setup ## make docs/pictures anew (needs Chromium and, for the search page, `make demo`; minutes)
 	python -m pytest tests/system/test_browser.py tests/service/test_page_pictures.py -m "slow or not slow" \
 	  --pictures docs/pictures
+
+bench-service: setup ## measure what `unimr serve` bears, with the model of `make demo` (minutes; leave the machine alone)
+	python -m tests.bench.service
 
 lint: setup ## ruff and mypy
 	ruff check unimr flows tests

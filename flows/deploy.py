@@ -76,8 +76,9 @@ MONITOR = Deployment(
     "daily",
     monitor,
     "Checks the live index: whether every file and row is as published, how old it is, whether it finds what it "
-    "should. The artifact `health` says first whether to act, and why.\n\n"
-    "- Stale: raises the event `unimr.drift.detected`, and a retraining starts.\n"
+    "should; and its traffic: whether it differs from the reference. The artifacts `health` and `drift` say first "
+    "whether to act, and why.\n\n"
+    "- Stale, or the traffic has drifted: raises the event `unimr.drift.detected`, and a retraining starts.\n"
     "- Broken: the run fails; its message says what to do.",
     cron="0 6 * * *",
 )

@@ -1,4 +1,4 @@
-"""The flow `monitor`: looks after the live index, says whether to act, and asks for a retraining when it is stale."""
+"""The flow `monitor`: looks after the live index and its traffic, and asks for a retraining when one has drifted."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from prefect.states import Completed, Failed
 from unimr.config import load_params
 from unimr.files import write_json
 from unimr.monitoring.health import REPORT, check_health
+from unimr.monitoring.monitor import PAGE, look
 from unimr.processes import die_with_parent
 
 DRIFT_EVENT = "unimr.drift.detected"
@@ -20,16 +21,21 @@ RESOURCE = {"prefect.resource.id": "unimr.retrieval", "prefect.resource.name": "
 
 @flow(name="monitor")
 def monitor() -> State:
-    """Check the live index. Stale: an event that starts a retraining. Broken: the run fails and says what to do."""
+    """Check the live index and its traffic. Stale or drifted: an event that starts a retraining. Broken: a failure."""
     die_with_parent()
     root = Path()
-    health = check_health(load_params(root).monitor, root)
+    params = load_params(root)
+    health = check_health(params.monitor, root)
     write_json(root / REPORT, health.to_json())
     create_markdown_artifact(health.to_markdown(), key="health", description=health.sentence)
     if health.verdict == "broken":
         return Failed(message=health.sentence)
-    if health.verdict == "stale":
-        payload = {"reason": health.reason, "version": health.version}
+    seen = look(params, root)
+    page = (root / PAGE).resolve()
+    create_markdown_artifact(f"{seen.to_markdown()}\n\nReport: {page}", key="drift", description=seen.sentence)
+    reason = " ".join(filter(None, [health.reason, seen.reason]))
+    if reason:
+        payload = {"reason": reason, "version": health.version}
         emit_event(event=DRIFT_EVENT, resource=RESOURCE, payload=payload)
-        get_run_logger().warning("%s Raised the event %s", health.sentence, DRIFT_EVENT)
-    return Completed(message=health.sentence)
+        get_run_logger().warning("%s Raised the event %s", reason, DRIFT_EVENT)
+    return Completed(message=f"Index. {health.sentence} Traffic. {seen.sentence}")

@@ -23,7 +23,7 @@ from unimr.processes import die_with_parent
 
 Stage = Literal[
     "fetch", "prepare", "validate", "train_image", "train_text", "train_nlu", "train_joint",
-    "evaluate", "embed", "index",
+    "evaluate", "embed", "index", "monitor",
 ]  # fmt: skip
 
 
@@ -35,7 +35,7 @@ class PipelineParameters(BaseModel):
     profile: Literal["", "demo", "ci", "gpu", "photos"] = Field(
         default="", description="For this run alone. Empty: the one that params.yaml names."
     )
-    last_stage: Stage = Field(default="index", description="Stop after this stage.")
+    last_stage: Stage = Field(default="monitor", description="Stop after this stage.")
     force: bool = Field(default=False, description="Run every stage, even where nothing has changed.")
     overrides: dict[str, Any] = Field(
         default={},
@@ -68,7 +68,7 @@ def pipeline(parameters: PipelineParameters = PipelineParameters()) -> State:  #
             known = stage in unchanged and all(run.outcome == "unchanged" for run in runs)
             runs.append(run_as_task(stage, parameters.force, known))
         done = final_state(root, runs)
-        if wanted[-1] == "index" and done.name != "Kept":
+        if "index" in wanted and done.name != "Kept":
             confirm(root)
         show(root, runs, before, str(done.message))
     return done
@@ -100,7 +100,7 @@ def final_state(root: Path, runs: Sequence[StageRun]) -> State:
     """What the run came to, in a sentence; a version that the gate kept back gives a state of the name `Kept`."""
     ran = [run.stage for run in runs if not run.cached]
     did = f"Ran {', '.join(ran)}" if ran else "Nothing had changed"
-    if runs[-1].stage != "index":
+    if "index" not in {run.stage for run in runs}:
         return Completed(message=f"{did}; stopped after {runs[-1].stage}")
     index, live = read_json(root / "metrics" / "index.json"), Published.read(root).version
     if index["version"] == live:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
 import signal
@@ -47,12 +48,15 @@ class Service:
         self._log = _file_log(name, logs)
 
     def start(self) -> None:
-        """Start it; it gets SIGTERM when this process dies in any way."""
+        """Start it; it is killed when this process dies in any way.
+
+        With SIGTERM a worker whose server has gone too hangs while it ends, and what it runs is never told.
+        """
         self._started = time.monotonic()
         self._process = subprocess.Popen(
             self._command, cwd=self._folder, env=self._environment, text=True, errors="replace",
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            start_new_session=True, preexec_fn=die_with_parent,
+            start_new_session=True, preexec_fn=functools.partial(die_with_parent, signal.SIGKILL),
         )  # fmt: skip
         threading.Thread(target=self._follow, args=(self._process,), daemon=True).start()
 

@@ -13,8 +13,20 @@ from unimr.config import load_params
 from unimr.stages import STAGES
 
 PROJECT = Path(__file__).parents[1]
-HEAVY = ("torch", "pandas", "numpy", "pymilvus", "milvus_lite", "great_expectations", "pyarrow", "PIL", "matplotlib")
-COMMANDS = ("search", "stage", "import", "publish", "rollback", "monitor", "profile")
+HEAVY = (
+    "torch",
+    "pandas",
+    "numpy",
+    "pymilvus",
+    "milvus_lite",
+    "great_expectations",
+    "evidently",
+    "httpx",
+    "pyarrow",
+    "PIL",
+    "matplotlib",
+)
+COMMANDS = ("search", "stage", "import", "publish", "rollback", "monitor", "simulate", "calibrate", "profile")
 
 
 def unimr(*arguments: str, folder: Path = PROJECT) -> subprocess.CompletedProcess[str]:
@@ -63,6 +75,6 @@ def test_monitor_says_what_is_wrong_and_ends_with_status_1(tmp_path):
     shutil.copytree(PROJECT / "profiles", tmp_path / "profiles")
     done = unimr("monitor", folder=tmp_path)
     assert done.returncode == 1
-    assert done.stdout.startswith("Act now: There is no index in published. Run `dvc repro`")
+    assert done.stdout.startswith("Index. Act now: There is no index in published. Run `dvc repro`")
     report = json.loads((tmp_path / "reports/monitoring/health.json").read_text(encoding="utf-8"))
     assert report["verdict"] == "broken"

@@ -107,10 +107,11 @@ def log_export(
     import time
 
     from unimr.config import load_params
-    from unimr.service.querylog import DAY_SECONDS, read_log
+    from unimr.service.logstore import read_log
+    from unimr.service.querylog import DAY_SECONDS, place_of
 
-    path = ROOT / load_params(ROOT).serve.query_log.file
-    for entry in read_log(path, 0.0 if days is None else time.time() - days * DAY_SECONDS):
+    place = place_of(load_params(ROOT).serve.query_log, ROOT)
+    for entry in read_log(place, 0.0 if days is None else time.time() - days * DAY_SECONDS):
         typer.echo(json.dumps(entry, ensure_ascii=False))
 
 
@@ -206,22 +207,80 @@ def rollback() -> None:
 
 
 @app.command()
-def monitor() -> None:
-    """Check the live index: whether it is whole, fresh, and finds what it should. Exit status 1: act.
+def monitor(
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Take this window as the reference from now on: it is as it should be.")
+    ] = False,
+) -> None:
+    """Look after the live index and its traffic. Exit status 0: nothing to do. 1: act. 2: drift cannot be told.
 
-    Writes reports/monitoring/health.json.
+    Index: whether it is whole, fresh, and finds what it should. Traffic: whether the last days of the query log differ
+    from the reference of the live version. Writes reports/monitoring (open index.html) and metrics/monitor.json.
     """
     from unimr.config import load_params
     from unimr.files import write_json
     from unimr.monitoring.health import REPORT, check_health
+    from unimr.monitoring.monitor import PAGE, look
 
-    health = check_health(load_params(ROOT).monitor, ROOT)
+    params = load_params(ROOT)
+    health = check_health(params.monitor, ROOT)
     write_json(ROOT / REPORT, health.to_json())
-    typer.echo(health.sentence)
+    typer.echo(f"Index. {health.sentence}")
     for finding in health.findings:
         typer.echo(f"  {finding.check}: {finding.verdict}. {finding.text}")
-    if health.verdict != "healthy":
+    seen = look(params, ROOT, take_over=accept)
+    typer.echo(f"Traffic. {seen.sentence}\n  {ROOT / PAGE}")
+    if health.verdict != "healthy" or seen.verdict == "drift":
         raise typer.Exit(1)
+    if seen.verdict == "unsure":
+        raise typer.Exit(2)
+
+
+@app.command()
+def simulate(
+    scenario: Annotated[
+        str, typer.Option(help="none, new-language, new-topic, noise, seasonal or chatty-client.")
+    ] = "none",
+    url: Annotated[str, typer.Option(help="Where the service runs.")] = "http://127.0.0.1:8000",
+    queries: Annotated[int, typer.Option(min=1, help="How many queries to send.")] = 500,
+    share: Annotated[float, typer.Option(min=0, max=1, help="Share of queries that are other than usual.")] = 0.1,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same traffic.")] = 0,
+    api_key: Annotated[str, typer.Option(envvar="UNIMR_API_KEY", help="Where the service wants one.")] = "",
+) -> None:
+    """Play traffic made of test queries into a running service, to see what `unimr monitor` says of it."""
+    import time
+
+    from unimr.index.embed import TABLES
+    from unimr.monitoring.scenarios import Pool, play
+    from unimr.monitoring.simulate import send
+
+    asked = play(scenario, Pool.load(ROOT / TABLES), queries, share, seed)
+    played = send(url, asked, f"{scenario}-{time.time_ns() // 1_000_000}", api_key)
+    typer.echo(
+        f"{scenario}: {played.queries:,} queries in {played.sessions:,} sessions, {played.seconds:.0f} s. "
+        "Next: unimr monitor"
+    )
+
+
+@app.command()
+def calibrate(
+    windows: Annotated[int, typer.Option(min=1, help="Windows without a change.")] = 1000,
+    trials: Annotated[int, typer.Option(min=1, help="Windows of each change.")] = 100,
+) -> None:
+    """Measure how far the drift verdict can be trusted: alarms with and without a change (half an hour).
+
+    Writes metrics/drift_calibration.json, plots/drift_power.csv and docs/pictures/drift-power.png.
+    """
+    from unimr.config import load_params
+    from unimr.monitoring.calibrate import CHANGES
+    from unimr.monitoring.calibrate import calibrate as run_calibration
+    from unimr.monitoring.drift import CALIBRATION
+
+    logging.getLogger("unimr").setLevel(logging.INFO)
+    counts = run_calibration(load_params(ROOT), ROOT, windows, trials)
+    for name in ("none", "none_one_reference", *CHANGES):
+        typer.echo(f"{name}: {counts[name]['alarms']} of {counts[name]['windows']} windows alarm")
+    typer.echo(f"  {ROOT / CALIBRATION}")
 
 
 @app.command()

@@ -6,15 +6,15 @@ key is an error that names the nearest right one.
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from unimr.config_errors import explain, nearest
 from unimr.errors import UnimrError
 from unimr.files import write_text
 
@@ -233,11 +233,28 @@ class IndexParams(Section):
     gate: GateParams
 
 
+class DriftParams(Section):
+    """How a window of traffic is compared with the reference; see `unimr.monitoring.drift`."""
+
+    alpha: Annotated[float, Field(gt=0, le=0.2)]
+    permutations: Annotated[int, Field(ge=999, le=1_000_000)]
+    seed: int
+    window_days: Annotated[float, Field(gt=0)]
+    reference_queries: PositiveInt
+    max_queries: PositiveInt
+    max_queries_of_session: PositiveInt
+    min_queries: PositiveInt
+    min_sessions: Annotated[int, Field(ge=10)]
+    min_queries_of_language: PositiveInt
+
+
 class MonitorParams(Section):
-    """What `unimr monitor` asks of the published index."""
+    """Stage `monitor`: what is asked of the published index, and how its traffic is compared with the reference."""
 
     max_age_days: Annotated[float, Field(gt=0)]
     min_canary_recall_at_10: Share
+    max_labelled_recall_loss: Share
+    drift: DriftParams
 
 
 class DeployParams(Section):
@@ -258,6 +275,7 @@ class QueryLogParams(Section):
     """The query log: where, whether with the text or a keyed hash of it, days it is kept, entries that may wait."""
 
     file: Annotated[str, Field(min_length=1)]
+    url: str
     store_text: bool
     retention_days: PositiveInt
     max_waiting: PositiveInt
@@ -315,13 +333,13 @@ def load_params(root: Path = Path(), overrides: Mapping[str, Any] | None = None)
     profiles = sorted(file.stem for file in (root / "profiles").glob("*.yaml"))
     profile = given.get("profile", values.get("profile"))
     if profile not in profiles:
-        raise UnimrError(f"{path}: profile: there is no profile {profile!r}.{_nearest(str(profile), profiles)}")
+        raise UnimrError(f"{path}: profile: there is no profile {profile!r}.{nearest(str(profile), profiles)}")
     overlay(values, _read_yaml(root / "profiles" / f"{profile}.yaml"))
     overlay(values, given)
     try:
         return Params.model_validate(values)
     except ValidationError as error:
-        raise UnimrError(_explain(path, error)) from error
+        raise UnimrError(explain(path, error, Params)) from error
 
 
 def place_overrides(overrides: Mapping[str, Any], root: Path = Path()) -> dict[Path, dict[str, Any]]:
@@ -386,39 +404,6 @@ def overlay(base: dict[str, Any], changes: dict[str, Any]) -> None:
             base[key] = value
 
 
-def _explain(path: Path, error: ValidationError) -> str:
-    problems = error.errors()
-    unknown = [problem for problem in problems if problem["type"] == "extra_forbidden"]
-    lines = []
-    for problem in unknown or problems:  # a misspelt key also leaves the right one missing: say the cause only
-        place = ".".join(str(part) for part in problem["loc"])
-        if problem["type"] == "extra_forbidden":
-            known = _known_keys(problem["loc"][:-1])
-            lines.append(f"{place}: unknown parameter.{_nearest(str(problem['loc'][-1]), known)}")
-        elif problem["type"] == "missing":
-            lines.append(f"{place}: this parameter is missing")
-        else:
-            lines.append(f"{place}: {problem['msg']} (it is {problem['input']!r})")
-    return f"{path} (with its profile) does not fit: " + "; ".join(lines)
-
-
-def _known_keys(place: tuple[int | str, ...]) -> list[str]:
-    section: Any = Params
-    for part in place:
-        if isinstance(part, int):  # of a list of sections
-            section = get_args(section)[0]
-            continue
-        fields = {(field.alias or name): field for name, field in section.model_fields.items()}
-        section = fields[str(part)].annotation
-    return [field.alias or name for name, field in section.model_fields.items()]
-
-
-def _nearest(word: str, known: Iterable[str]) -> str:
-    known = list(known)
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f" Did you mean `{close[0]}`?" if close else f" Known: {', '.join(known)}."
-
-
 def choose_profile(name: str, root: Path = Path()) -> None:
     """Set the key `profile` in `params.yaml`, leaving everything else, comments too, as it is.
 
@@ -427,7 +412,7 @@ def choose_profile(name: str, root: Path = Path()) -> None:
     """
     known = sorted(file.stem for file in (root / "profiles").glob("*.yaml"))
     if name not in known:
-        raise UnimrError(f"There is no profile {name!r}.{_nearest(name, known)}")
+        raise UnimrError(f"There is no profile {name!r}.{nearest(name, known)}")
     path = root / "params.yaml"
     text = path.read_text(encoding="utf-8")
     write_text(path, re.sub(r"^profile:.*$", f"profile: {name}", text, count=1, flags=re.MULTILINE))

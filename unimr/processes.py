@@ -12,9 +12,9 @@ PR_SET_CHILD_SUBREAPER = 36
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # of mallopt(3)
 
 
-def die_with_parent() -> None:
-    """Ask to be sent SIGTERM when the parent dies, so that no process is left running alone."""
-    _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+def die_with_parent(number: signal.Signals = signal.SIGTERM) -> None:
+    """Ask to be sent a signal when the parent dies, so that no process is left running alone."""
+    _prctl(PR_SET_PDEATHSIG, number)
 
 
 def adopt_orphans() -> None:

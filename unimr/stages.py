@@ -24,6 +24,7 @@ STAGES = {
     "evaluate": "unimr.evaluation.evaluate:run",
     "embed": "unimr.index.embed:run",
     "index": "unimr.index.build:run",
+    "monitor": "unimr.monitoring.monitor:run",
 }
 """Stage → the function that runs it; imported only when it runs, since no stage needs the libraries of all."""
 

@@ -16,8 +16,10 @@ from unimr.index.build import build
 from unimr.index.embed import embed
 from unimr.index.publish import current_version, versions_folder
 from unimr.monitoring.health import check_health
+from unimr.monitoring.monitor import look
 
 from ..index.small_index import PROJECT, VERSION, WordEncoder, index_params, params, word_encoder, write_root
+from ..monitoring.conftest import ask, traffic_of, write_queries
 from .conftest import wait_until
 
 
@@ -25,6 +27,7 @@ from .conftest import wait_until
 def published_root(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("published")
     write_root(root)
+    write_queries(root)
     embed(params(), root, WordEncoder(), VERSION)
     build(index_params(), root, WordEncoder(), VERSION, word_encoder)
     shutil.copy(PROJECT / "params.yaml", root)
@@ -38,6 +41,7 @@ def root(server, published_root, tmp_path, monkeypatch) -> Path:
     shutil.copytree(published_root, tmp_path / "project")
     monkeypatch.chdir(tmp_path / "project")
     monkeypatch.setattr(module, "check_health", functools.partial(check_health, load=word_encoder))
+    monkeypatch.setattr(module, "look", functools.partial(look, load=word_encoder))
     return tmp_path / "project"
 
 
@@ -49,11 +53,36 @@ def drift_events(client: SyncPrefectClient) -> list[dict]:
 def test_a_healthy_index_asks_for_nothing(root, client):
     before = len(drift_events(client))
     state = monitor(return_state=True)
-    assert (state.name, state.message) == ("Completed", read_json(root / "reports/monitoring/health.json")["sentence"])
-    assert state.message.startswith("Nothing to do: ")
+    sentence = read_json(root / "reports/monitoring/health.json")["sentence"]
+    assert sentence.startswith("Nothing to do: ")
+    assert state.name == "Completed"
+    assert state.message == f"Index. {sentence} Traffic. Not decided: There is no query log logs/queries.db yet: " + (
+        "nothing was asked, or it is not kept."
+    )
     artifact = Artifact.get("health")
-    assert artifact.data.startswith(f"**{state.message}**")
-    assert artifact.description == state.message
+    assert artifact.data.startswith(f"**{sentence}**")
+    assert artifact.description == sentence
+    assert Artifact.get("drift").description.startswith("Not decided: ")
+    assert len(drift_events(client)) == before
+
+
+def test_traffic_that_has_changed_raises_the_event_with_its_reason(root, client):
+    ask(root, traffic_of(root, "new-topic", 400))
+    before = len(drift_events(client))
+    state = monitor(return_state=True)
+    assert state.name == "Completed"
+    assert "Traffic. Act: The traffic has changed: " in state.message
+    wait_until(lambda: len(drift_events(client)) > before, 30)
+    reason = drift_events(client)[0]["payload"]["reason"]
+    assert reason.startswith("The traffic has changed: ") and "letter sequences" in reason
+    artifact = Artifact.get("drift")
+    assert artifact.data.startswith("**Act: ") and "| **changed** |" in artifact.data
+
+
+def test_traffic_like_the_reference_asks_for_nothing(root, client):
+    ask(root, traffic_of(root, "none", 400))
+    before = len(drift_events(client))
+    assert "Traffic. Nothing to do: 400 queries" in monitor(return_state=True).message
     assert len(drift_events(client)) == before
 
 
@@ -62,11 +91,12 @@ def test_a_stale_index_raises_the_event_with_its_reason(root, client):
     before = len(drift_events(client))
     state = monitor(return_state=True)
     assert state.name == "Completed"
-    assert state.message.startswith("Retrain: It is ")
+    sentence = read_json(root / "reports/monitoring/health.json")["sentence"]
+    assert sentence.startswith("Retrain: It is ") and sentence in state.message
     wait_until(lambda: len(drift_events(client)) > before, 30)  # the server writes events down in batches
     event = drift_events(client)[0]
     assert event["resource"]["prefect.resource.id"] == "unimr.retrieval"
-    assert event["payload"]["reason"] == state.message.removeprefix("Retrain: ")
+    assert event["payload"]["reason"] == sentence.removeprefix("Retrain: ")
     assert event["payload"]["version"] == current_version(root)
 
 

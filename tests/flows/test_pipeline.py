@@ -186,7 +186,7 @@ def test_a_run_that_is_killed_leaves_no_process_and_the_next_one_goes_on(server,
     wait_until(lambda: bool(started(root)))
     os.kill(flow.pid, how)
     wait_until(lambda: not below(root), seconds=10)
-    assert notes(root)[1:] == ["checkpoint"]
+    assert set(notes(root)[1:]) == {"checkpoint"}  # it may be told twice: by the flow, and by the death of its parent
     (root / "hold").unlink()
     assert run("again")[2] == {"prepare": "Cached", "train_joint": "Completed", "evaluate": "Completed"}
     assert (root / "params.yaml").read_text() == before

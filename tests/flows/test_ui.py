@@ -140,7 +140,7 @@ def test_three_failures_in_a_row_pause_the_schedule(running):
         for _ in range(3):
             run = client.create_flow_run_from_deployment(retrain)
             client.set_flow_run_state(run.id, Failed(message="no data"), force=True)
-        wait_until(lambda: client.read_deployment(retrain).paused, 120)
+        assert wait_until(lambda: client.read_deployment(retrain).paused, 120) < 120
         client.resume_deployment(retrain)
         for each in client.read_flow_runs(limit=200):
             if each.deployment_id == retrain:
@@ -328,7 +328,7 @@ def test_a_run_whose_worker_is_killed_has_crashed_and_the_next_goes_through(runn
         time.sleep(5)
         for process in [running.find(words) for words in victims]:
             process.kill()
-        wait_for_state(client, run, "Crashed", 120)
+        assert wait_for_state(client, run, "Crashed", 120) < 120
         wait_until(lambda: notes(tmp_path / "notes") == ["started", "checkpoint"], DIE_SECONDS)
         again = run_sleeping(client, run.deployment_id, tmp_path / "again", seconds=0.1)
         wait_for_state(client, again, "Completed", 200)

@@ -2,14 +2,27 @@ from __future__ import annotations
 
 import base64
 import io
+from hashlib import sha256
 
 import pytest
 from PIL import Image
 
 from unimr.data.live import JOURNAL
+from unimr.data.tables import read_table, write_table
+from unimr.index.build import build
+from unimr.index.embed import embed
 from unimr.service.service import Service
 
-from ..index.small_index import NAMES, STYLES, WordEncoder, word_encoder
+from ..index.small_index import (
+    NAMES,
+    STYLES,
+    VERSION,
+    WordEncoder,
+    index_params,
+    params,
+    word_encoder,
+    write_tables,
+)
 from .conftest import client_of, publish_again, serve_params
 from .test_app import items, search
 from .test_engines import wait_until
@@ -151,10 +164,52 @@ def test_a_change_that_does_not_fit_changes_nothing(served, own_root, item_id, c
     client = served()
     answer = client.put(f"/v1/items/{item_id}", json=wolf(**changes))
     assert answer.status_code == 422 and said in answer.json()["error"]["message"], answer.text
-    assert (own_root / JOURNAL).read_bytes() == b""
+    assert not (own_root / JOURNAL).exists()
 
 
 def test_a_base_cannot_be_removed_before_its_variants(served):
     client = served()
     assert client.delete("/v1/items/hand").status_code == 422
     assert [client.delete(f"/v1/items/{item}").status_code for item in ("hand-dark", "hand-light", "hand")] == [200] * 3
+
+
+def test_what_the_next_build_holds_is_laid_over_no_more(own_root, tmp_path, monkeypatch):
+    monkeypatch.setattr("unimr.service.changes.MAX_LIVE_ITEMS", 3)
+    service = Service(serve_params(tmp_path), own_root, {}, word_encoder)
+    with client_of(service) as client:
+        for item_id in ("wolf", "bear"):
+            client.put(f"/v1/items/{item_id}", json=wolf())
+        client.delete("/v1/items/rocket")
+        assert client.put("/v1/items/lynx", json=wolf()).status_code == 503
+        wanted = build_with(own_root, "wolf", without="rocket")
+        wait_until(lambda: service.engine.version == wanted)
+        assert service.engine.overlay.hidden == {"bear"}
+        assert items(search(client, text="wolf"))[0] in ("wolf", "bear")
+        assert set(items(search(client, text="howling", k=2))) == {"bear", "wolf"}
+        assert "rocket" not in items(search(client, text="rocket", k=50))
+        assert client.put("/v1/items/lynx", json=wolf()).status_code == 200
+        changed = wolf(texts=[{"lang": "en", "role": "name", "text": "grey wolf"}])
+        assert client.put("/v1/items/wolf", json=changed).status_code == 200
+        assert search(client, text="grey", k=1).json()["hits"][0]["title"] == "grey wolf"
+    with client_of(Service(serve_params(tmp_path), own_root, {}, word_encoder)) as client:
+        assert search(client, text="grey", k=1).json()["hits"][0]["title"] == "grey wolf"
+
+
+def build_with(root, added: str, without: str) -> str:
+    """Publish what the tables hold once stage `prepare` has taken in a wolf of that id, and not yet a bear."""
+    write_tables(root)
+    folder, asked = root / "data/validated", wolf()
+    texts, images = read_table(folder, "texts"), read_table(folder, "images")
+    given = [(each["lang"], each["role"], each["text"]) for each in asked["texts"]]
+    for lang, role, text in [*given, ("en", "description", "wolf: howling")]:
+        kind = "long" if role == "description" else "short"
+        texts.loc[len(texts)] = [f"{added}/{lang}/{role}", added, lang, kind, role, text, "train"]
+    data = base64.b64decode(asked["pictures"][0]["image"])
+    attributes = asked["attributes"] | {"base": added}
+    images.loc[len(images)] = [
+        f"{added}/google", added, "google", data, 16, 16, sha256(data).hexdigest(), attributes, "train"
+    ]  # fmt: skip
+    write_table(folder, "texts", texts[texts["item_id"] != without])
+    write_table(folder, "images", images[images["item_id"] != without])
+    embed(params(), root, WordEncoder(), VERSION)
+    return build(index_params(), root, WordEncoder(), VERSION, word_encoder)

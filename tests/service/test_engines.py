@@ -77,7 +77,8 @@ def test_a_version_that_cannot_be_opened_leaves_the_old_one(own_root, tmp_path, 
         wait_until(lambda: service.engine.version == first)
         (versions_folder(own_root) / second / "items.json").write_text("{}")
         write_json(own_root / "published/current.json", {"version": second, "history": [first, second]})
-        time.sleep(0.5)
+        wait_until(lambda: "cannot be opened" in caplog.text)
+        time.sleep(0.3)  # a few more looks
         assert client.post("/v1/search", json={"text": "cat"}).json()["index"] == first
     assert sum("cannot be opened" in record.message for record in caplog.records) == 1
 
@@ -94,3 +95,18 @@ def test_the_same_model_is_not_loaded_again(own_root, tmp_path):
         wanted = publish_again(own_root, "kitten")
         wait_until(lambda: service.engine.version == wanted)
     assert len(loads) == 1
+
+
+def test_a_fault_while_looking_does_not_end_the_looking(own_root, tmp_path, monkeypatch):
+    service = Service(serve_params(tmp_path), own_root, {}, word_encoder)
+    faults = [OSError("half there"), KeyError("uri")]
+    opened = service.live.opened
+    monkeypatch.setattr(service.live, "opened", lambda: opened() if not faults else _throw(faults.pop()))
+    with client_of(service):
+        wanted = publish_again(own_root, "kitten")
+        wait_until(lambda: service.engine.version == wanted)
+    assert faults == []
+
+
+def _throw(error: Exception) -> None:
+    raise error

@@ -40,6 +40,15 @@ def test_the_key_opens_until_its_rate_is_used_up(guarded):
     assert client.get("/v1/catalogue").status_code == 401
 
 
+def test_the_pictures_of_the_results_do_not_use_the_rate_up(guarded):
+    client, header = guarded
+    pictures = [client.get("/v1/pictures/cat/google", headers=header).status_code for _ in range(72)]
+    assert pictures == [200] * 72  # 24 a search, three searches
+    assert client.post("/v1/search", json=ASKED, headers=header).status_code == 200
+    answers = (client.get("/v1/pictures/cat/google", headers=header).status_code for _ in range(2000))
+    assert 429 in answers and client.get("/v1/pictures/cat/google").status_code == 401
+
+
 @pytest.mark.parametrize("host", ["example.org", "localhost.example.org", "127.0.0.1.example.org", "[", ""])
 def test_without_keys_a_foreign_name_is_refused(client, host):
     assert client.get("/v1/catalogue", headers={"Host": host}).status_code == 403
@@ -80,6 +89,7 @@ def test_overload_is_told_before_the_body_is_read(small_root, tmp_path):
         service._batcher._max_waiting = 0
         answer = client.post("/v1/search", content=b"{" * 1000, headers={"Content-Type": "application/json"})
         assert answer.status_code == 429 and int(answer.headers["retry-after"]) >= 1
+        assert answer.json()["error"]["code"] == "too_many_requests" and "x-content-type-options" in answer.headers
         assert 'unimr_refused_total{reason="overload"} 1.0' in client.get("/metrics").text
 
 

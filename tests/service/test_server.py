@@ -12,6 +12,7 @@ import threading
 import time
 
 import httpx
+import psutil
 import pytest
 
 from unimr.config import load_params
@@ -65,6 +66,10 @@ def _ready(address: str) -> bool:
         return False
 
 
+def connections(pid: int) -> int:
+    return sum(each.status == psutil.CONN_ESTABLISHED for each in psutil.Process(pid).net_connections("tcp"))
+
+
 def test_sigterm_finishes_what_was_accepted_and_ends_well(served, own_root):
     address, process = served
     answers = []
@@ -75,7 +80,8 @@ def test_sigterm_finishes_what_was_accepted_and_ends_well(served, own_root):
     threads = [threading.Thread(target=ask) for _ in range(5)]
     for thread in threads:
         thread.start()
-    time.sleep(0.3)
+    wait_until(lambda: len(answers) + connections(process.pid) == 5, 20)
+    time.sleep(0.1)  # from the connection to its request
     started = time.monotonic()
     process.send_signal(signal.SIGTERM)
     code = process.wait(10)

@@ -12,7 +12,7 @@ from tests.system.checkout import Project, commit
 
 STAGES = (  # in the order they run
     "fetch", "prepare", "validate", "train_image", "train_text", "train_nlu", "train_joint",
-    "evaluate", "embed", "index",
+    "evaluate", "embed", "index", "monitor",
 )  # fmt: skip
 CI_SECONDS = 90
 BUSY = 3
@@ -74,15 +74,25 @@ def test_a_second_repro_does_nothing(project: Project) -> None:
 def test_a_change_runs_what_depends_on_it_and_reverting_runs_nothing(project: Project) -> None:
     weights = (project.root / "models" / "train_joint" / "manifest.json").read_bytes()
     set_parameter(project, "image_weight: 1.0", "image_weight: 0.9")
-    assert ran(project.run("dvc", "repro").stdout) == ["train_joint", "evaluate", "embed", "index"]
+    assert ran(project.run("dvc", "repro").stdout) == ["train_joint", "evaluate", "embed", "index", "monitor"]
     set_parameter(project, "image_weight: 0.9", "image_weight: 1.0")
     output = project.run("dvc", "repro").stdout
     assert "train_joint" not in ran(output)
-    assert ran(output)[-1] == "index"  # always run: whether a version goes live depends on what is live
+    assert "index" in ran(output)  # always run: whether a version goes live depends on what is live
     index = json.loads((project.root / "metrics" / "index.json").read_text(encoding="utf-8"))
     live = json.loads((project.root / "published" / "current.json").read_text(encoding="utf-8"))["version"]
     assert (index["version"] == live) == index["published"] == (not index["gate"]["reasons"])
     assert (project.root / "models" / "train_joint" / "manifest.json").read_bytes() == weights
+
+
+def test_the_reference_of_the_live_version_stands_and_no_traffic_is_no_failure(project: Project) -> None:
+    version = json.loads((project.root / "published" / "current.json").read_text(encoding="utf-8"))["version"]
+    assert (project.root / "published" / "references" / version / "traffic.parquet").exists()
+    assert json.loads((project.root / "metrics" / "monitor.json").read_text(encoding="utf-8"))["verdict"] == "unsure"
+    done = project.run("unimr", "monitor", check=False)
+    assert done.returncode == 2, done.stdout
+    assert "Traffic. Not decided: There is no query log" in done.stdout
+    assert ran(project.run("dvc", "repro").stdout) == []
 
 
 def test_metrics_and_plots_can_be_looked_at_offline(project: Project) -> None:
@@ -112,5 +122,5 @@ def test_push_and_pull_through_a_folder(project: Project, tmp_path_factory: pyte
     project.run("git", "clone", "-q", str(project.root), str(clone))
     cloned = Project(clone)
     cloned.run("dvc", "pull")
-    assert ran(cloned.run("dvc", "repro").stdout) in ([], ["index"])
+    assert ran(cloned.run("dvc", "repro").stdout) in ([], ["index"], ["index", "monitor"])
     assert cloned.run("dvc", "status").stdout.strip().endswith("up to date.")

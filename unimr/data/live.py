@@ -8,6 +8,7 @@ crash cut short was never acknowledged: it is dropped. Stage `prepare` lays the 
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -50,6 +51,10 @@ class LiveChange:
         line = ItemLine.model_validate(value["item"])
         return cls(line.item_id, line, tuple(base64.b64decode(each) for each in value["pictures"]))
 
+    def digest(self) -> str:
+        """Hash of the change."""
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
+
     def item(self, languages: set[str]) -> Item | None:
         """The item for stage `prepare`, with its texts in the configured languages; None where nothing is left."""
         if self.line is None:
@@ -70,11 +75,8 @@ class Journal:
 
     def __init__(self, root: Path) -> None:
         self._path = root / JOURNAL
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self.changes, sound = _read(self._path)
-        self._file: IO[bytes] = self._path.open("ab")
-        self._file.truncate(sound)
-        fsync_path(self._path.parent)
+        self.changes, self._sound = _read(self._path)
+        self._file: IO[bytes] | None = None
 
     def append(self, change: LiveChange) -> None:
         """Write a change down; it is on the disk when this returns.
@@ -82,19 +84,29 @@ class Journal:
         Raises:
             OSError: the disk is full or fails; the journal is as before.
         """
-        end = self._file.seek(0, os.SEEK_END)
+        file = self._file or self._open()
+        end = file.seek(0, os.SEEK_END)
         try:
-            self._file.write(json.dumps(change.to_json(), ensure_ascii=False).encode() + b"\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            file.write(json.dumps(change.to_json(), ensure_ascii=False).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
         except OSError:
-            self._file.truncate(end)
+            file.truncate(end)
             raise
         self.changes[change.item_id] = change
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
+
+    def _open(self) -> IO[bytes]:
+        """Make the file at the first change: where there is none yet, `dvc repro` has nothing to do."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self._path.open("ab")
+        self._file.truncate(self._sound)
+        fsync_path(self._path.parent)
+        return self._file
 
 
 def with_live_changes(items: Sequence[Item], root: Path, languages: set[str]) -> list[Item]:
@@ -103,10 +115,19 @@ def with_live_changes(items: Sequence[Item], root: Path, languages: set[str]) ->
     Raises:
         UnimrError: the journal is damaged.
     """
-    changes, _ = _read(root / JOURNAL)
+    changes = read_changes(root)
     kept = [item for item in items if item.item_id not in changes]
     changed = [change.item(languages) for change in changes.values()]
     return [*kept, *(item for item in changed if item is not None)]
+
+
+def read_changes(root: Path) -> dict[str, LiveChange]:
+    """The last change of every item in the journal under `root`; empty where there is none.
+
+    Raises:
+        UnimrError: the journal is damaged.
+    """
+    return _read(root / JOURNAL)[0]
 
 
 def _read(path: Path) -> tuple[dict[str, LiveChange], int]:

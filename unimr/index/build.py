@@ -15,6 +15,7 @@ from unimr.evaluation.scoring import Retriever
 from unimr.files import atomic_folder, read_json, write_json
 from unimr.index import gate, verify
 from unimr.index.catalogue import Catalogue, write_catalogue
+from unimr.index.changes import taken_in
 from unimr.index.embed import EMBEDDINGS, MODEL, TABLES, read_manifest, read_rows
 from unimr.index.encoder import Encoder
 from unimr.index.lexical import ARRAYS, VOCABULARY, LexicalIndex
@@ -135,17 +136,24 @@ def write_version(
         "rows": manifest["rows"],
         "digests": manifest["digests"],
         "recall_at_10": recall,
+        "live_changes": taken_in(root, root / TABLES),
     }
     write_version_manifest(folder, notes)
 
 
 def fill_store(uri: str, version: str, index_type: str, rows: dict[str, Rows]) -> None:
-    """Create and fill the collections of a version; what a killed build left of them on a server is removed."""
+    """Create and fill the collections of a version.
+
+    What a killed build left of them on a server is removed. Those that are live there, as after `published` was removed
+    or in a second checkout, stand: their name says what they hold, and it is checked like that of any other.
+    """
     with Store(uri) as store:
         left = set(store.collections())
         for spec in COLLECTIONS:
             name, content = collection_name(version, spec), rows[spec.name]
             if name in left:
+                if store.aliases(name):
+                    continue
                 store.drop(name)
             store.create(name, spec, content.vectors.shape[1], index_type, len(content.vectors))
             store.insert(name, spec, content)

@@ -28,11 +28,11 @@ class ExactRows:
 
     def search(self, queries: np.ndarray, k: int, filters: Sequence[Filter] = ()) -> list[list[StoredHit]]:
         """The `k` nearest rows to each of `queries [queries, dim]` among those that satisfy the filters."""
-        allowed = self._allowed(filters)
-        scores = queries.astype(np.float32, copy=False) @ self._vectors.T
-        scores[:, ~allowed] = -np.inf
-        wanted = min(k, int(allowed.sum()))
-        return [self._best(row, wanted) for row in scores]
+        # A copy of the allowed rows: a filter leaves a part of them, and the product costs more than the copy.
+        rows = np.flatnonzero(self._allowed(filters)) if filters else None
+        vectors = self._vectors if rows is None else self._vectors[rows]
+        scores = queries.astype(np.float32, copy=False) @ vectors.T
+        return [self._best(each, min(k, len(vectors)), rows) for each in scores]
 
     def fetch(self, ids: Sequence[str]) -> dict[str, np.ndarray]:
         """Vectors by key; a key that is not stored is left out."""
@@ -48,9 +48,11 @@ class ExactRows:
             mask &= np.array([any(each.holds(value) for each in group) for value in values], bool)[codes]
         return mask
 
-    def _best(self, scores: np.ndarray, wanted: int) -> list[StoredHit]:
+    def _best(self, scores: np.ndarray, wanted: int, rows: np.ndarray | None) -> list[StoredHit]:
         if not wanted:
             return []
-        top = np.argpartition(-scores, wanted - 1)[:wanted]
+        top = np.argpartition(scores, len(scores) - wanted)[-wanted:]
         top = top[np.lexsort((top, -scores[top]))]
-        return [StoredHit(float(scores[row]), self._ids[row], self._items[row]) for row in top]
+        numbers = top if rows is None else rows[top]
+        found = zip(scores[top].tolist(), numbers, strict=True)
+        return [StoredHit(score, self._ids[row], self._items[row]) for score, row in found]

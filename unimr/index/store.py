@@ -28,8 +28,14 @@ UNIT_TOLERANCE = 1e-3
 KEY_BYTES = 512
 TEXT_BYTES = 16_384
 TIMEOUT_SECONDS = 60.0
+SEARCH_SECONDS = 10.0
+"""How long a server may take to answer a search: a service that waits for one that hangs answers nothing else."""
 _NO_PINGS = {"grpc.keepalive_time_ms": 2**31 - 1}
 """The server inside Milvus Lite hangs up on a client that pings an idle connection, as pymilvus does by default."""
+
+
+class StoreUnavailableError(UnimrError):
+    """The store does not answer now; the same call may succeed later."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,8 @@ class Store:
     """One open store. Milvus Lite locks its folder: one process at a time, until `close`.
 
     Raises:
-        UnimrError: the folder is in use by another process, or the server does not answer.
+        UnimrError: the folder is in use by another process.
+        StoreUnavailableError: the server does not answer.
     """
 
     def __init__(self, uri: str) -> None:
@@ -122,7 +129,7 @@ class Store:
                 "Stop that process, or open a copy of the folder."
             ) from error
         except MilvusException as error:
-            raise UnimrError(
+            raise StoreUnavailableError(
                 f"The index server {uri} does not answer ({error.message}). Start it, or check "
                 "`index.uri` in params.yaml."
             ) from error
@@ -210,6 +217,7 @@ class Store:
                     filter=expression(filters),
                     output_fields=[spec.key, "item_id"],
                     search_params={"metric_type": METRIC, "params": {"ef": max(128, 2 * k), "nprobe": 32}},
+                    timeout=SEARCH_SECONDS,
                 )
             hits += [
                 [StoredHit(float(row["distance"]), row["entity"][spec.key], row["entity"]["item_id"]) for row in rows]
@@ -222,7 +230,8 @@ class Store:
         vectors: dict[str, np.ndarray] = {}
         for start in range(0, len(ids), ROWS_AT_A_TIME):
             with self._explained("read", name):
-                rows = self._client.get(name, ids=list(ids[start : start + ROWS_AT_A_TIME]), output_fields=["vector"])
+                part = list(ids[start : start + ROWS_AT_A_TIME])
+                rows = self._client.get(name, ids=part, output_fields=["vector"], timeout=SEARCH_SECONDS)
             vectors |= {row[spec.key]: np.asarray(row["vector"], np.float32) for row in rows}
         return vectors
 
@@ -253,7 +262,7 @@ class Store:
     def point_alias(self, alias: str, name: str) -> None:
         """Let an alias name this collection from now on, in one step."""
         with self._explained("point an alias at", name):
-            known = [each for each in self._client.list_collections() if alias in self._aliases(each)]
+            known = [each for each in self._client.list_collections() if alias in self.aliases(each)]
             if known:
                 self._client.alter_alias(name, alias)
             else:
@@ -271,21 +280,29 @@ class Store:
             UnimrError: an alias names it (Milvus Lite would remove it all the same).
         """
         with self._explained("drop", name):
-            aliases = self._aliases(name)
+            aliases = self.aliases(name)
             if aliases:
                 raise UnimrError(f"The collection {name} is live as {', '.join(aliases)} and was not removed.")
             self._client.drop_collection(name)
 
-    def _aliases(self, name: str) -> list[str]:
+    def aliases(self, name: str) -> list[str]:
+        """Aliases that name a collection."""
         return list(self._client.list_aliases(name).get("aliases", []))
 
     @contextmanager
     def _explained(self, action: str, name: str) -> Iterator[None]:
+        """Every failure of the libraries as a `UnimrError`."""
+        from grpc import RpcError
+        from pymilvus.client.types import Status
         from pymilvus.exceptions import MilvusException
 
         try:
             yield
+        except RpcError as error:  # no answer in time: pymilvus passes it on as it is
+            raise StoreUnavailableError(f"The index {self.uri} did not {action} {name} in time.") from error
         except MilvusException as error:
+            if error.code == Status.CONNECT_FAILED:
+                raise StoreUnavailableError(f"The index {self.uri} did not {action} {name}: {error.message}") from error
             raise UnimrError(
                 f"The index {self.uri} could not {action} {name}: {error.message}. Run `dvc repro` to build it anew, "
                 "or `unimr rollback` to return to the version before."

@@ -127,7 +127,8 @@ class NgramTextEncoder(nn.Module):
 
     def forward(self, batch: WordBatch) -> TextStates:
         """Encode a batch of texts."""
-        words = self.word_mlp(self.embed_words(batch))[batch.words]
+        # Not by [...]: the gradient of that adds up in whatever order the threads come, and no two runs are the same.
+        words = F.embedding(batch.words, self.word_mlp(self.embed_words(batch)))
         states = words
         for layer in self.layers:
             states = layer(states, batch.mask)

@@ -46,13 +46,10 @@ WEIGHTS = {
 
 
 def load_retriever(folder: Path) -> Encoder:
-    """The trained model in a folder, on one thread: a single query is too small to be shared between several."""
-    import torch
+    """The trained model in a folder."""
+    from unimr.search.encoding import QueryEncoder
 
-    from unimr.model.retriever import UnifiedRetriever
-
-    torch.set_num_threads(1)
-    return UnifiedRetriever.load(folder)
+    return QueryEncoder(folder)
 
 
 class SearchEngine:
@@ -62,6 +59,8 @@ class SearchEngine:
         manifest = verify_version(version_folder)
         self.version: str = manifest["version"]
         self.model_version: str = manifest["model_version"]
+        self.taken_in: dict[str, str] = manifest.get("live_changes", {})
+        """Live changes that were built in: item → digest of its change."""
         self.catalogue = Catalogue(version_folder)
         self.lexical = LexicalIndex.load(version_folder)
         self.lexicon = SlotLexicon.load(version_folder / SLOT_VALUES)
@@ -375,8 +374,7 @@ class SearchEngine:
 
     def _hit(self, found: FusedItem, request: Request) -> Hit:
         item_id = found.item_id
-        images = self.catalogue.images_of(item_id, request.filters)
-        shown = found.rows.get(IMAGES.name) or (images[0] if images else None)
+        shown = found.rows.get(IMAGES.name) or next(iter(self.catalogue.images_of(item_id, request.filters)), None)
         return Hit(
             item_id=item_id,
             score=round(found.score, 6),

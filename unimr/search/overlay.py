@@ -7,7 +7,7 @@ those in the index that no longer count. It never changes; a change makes a new 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -57,6 +57,11 @@ class Overlay:
         if change.line is not None:
             items[change.item_id] = live_item(change, model)
         return Overlay(items, self.hidden | {change.item_id})
+
+    def only(self, changed: Collection[str]) -> Overlay:
+        """The part that is about these items."""
+        items = {name: item for name, item in self.items.items() if name in changed}
+        return Overlay(items, self.hidden & frozenset(changed))
 
     def search(self, collection: str, vector: np.ndarray, filters: Sequence[Filter]) -> list[StoredHit]:
         """Every row that satisfies the filters, with its similarity."""

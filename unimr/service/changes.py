@@ -37,12 +37,18 @@ class LiveChanges:
         self.lay_over(engine, Overlay())
 
     def lay_over(self, engine: SearchEngine, overlay: Overlay) -> None:
-        """Bring an engine, and an overlay of its model, up to the journal."""
-        for item_id, change in self._journal.changes.items():
+        """Bring an engine, and an overlay of its model, up to the journal; what was built in is laid over no more."""
+        waiting = {
+            item_id: change
+            for item_id, change in self._journal.changes.items()
+            if engine.taken_in.get(item_id) != change.digest()
+        }
+        overlay = overlay.only(waiting)
+        for item_id, change in waiting.items():
             if self._laid.get(item_id) is not change or item_id not in overlay.hidden:
                 overlay = overlay.with_change(change, engine.model)
         engine.lay_over(overlay)
-        self._laid = dict(self._journal.changes)
+        self._laid = waiting
 
     def apply(self, engine: SearchEngine, change: LiveChange) -> None:
         """Make a change durable and searchable.
@@ -51,7 +57,7 @@ class LiveChanges:
             ApiError: it does not fit to the other items, or cannot be written.
         """
         _check_fit(engine, change)
-        if len(self._journal.changes) >= MAX_LIVE_ITEMS and change.item_id not in self._journal.changes:
+        if len(self._laid) >= MAX_LIVE_ITEMS and change.item_id not in self._laid:
             raise ApiError(503, f"{MAX_LIVE_ITEMS:,} items wait for the next build. Run `dvc repro`, then go on.")
         overlay = engine.overlay.with_change(change, engine.model)
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from functools import cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -26,8 +27,9 @@ MAX_BODY_BYTES = MAX_IMAGE_CHARACTERS + 64 * 1024
 OPEN_PATHS = ("/healthz", "/readyz")
 GUARDED = ("/v1/", "/metrics")
 BATCHED = ("/v1/search", "/v1/understand")
+PICTURES = "/v1/pictures/"
 SECURITY_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -58,6 +60,11 @@ class Gate:
             await send(message)
 
         try:
+            if scope["path"] in BATCHED and (refusal := self._overload()):
+                status = refusal[0]["status"]
+                for message in refusal:
+                    await send(message)
+                return
             await self._pass(scope, receive, send_secured)
         finally:
             self._service.metrics.observe(_route(scope), status, time.perf_counter() - started)
@@ -77,33 +84,47 @@ class Gate:
             return
         if self._service.keys:
             if path.startswith(GUARDED):
-                self._check_key(headers)
+                self._check_key(headers, path)
         elif not is_loopback(_host(headers.get("host", ""))):
             # A page on the web may let its name point here; its visitor's browser then asks in the visitor's stead.
             raise ApiError(403, "This service answers under localhost and 127.0.0.1 alone.")
-        if path.startswith(BATCHED):
-            self._check_overload()
         if scope["method"] in ("POST", "PUT"):
             _check_body(headers)
 
-    def _check_key(self, headers: Headers) -> None:
+    def _check_key(self, headers: Headers, path: str) -> None:
         scheme, _, key = headers.get("authorization", "").partition(" ")
         name = name_of(key.strip(), self._service.keys) if scheme.lower() == "bearer" else None
         if name is None:
             self._service.metrics.refuse("key")
             raise ApiError(401, "Send an API key: Authorization: Bearer KEY.", {"WWW-Authenticate": "Bearer"})
-        wait = self._service.limiter.wait(name)
+        limiter = self._service.picture_limiter if path.startswith(PICTURES) else self._service.limiter
+        wait = limiter.wait(name)
         if wait:
             self._service.metrics.refuse("rate")
             after = {"Retry-After": str(math.ceil(wait))}
             raise ApiError(429, "This API key asks too often. Try again later.", after)
 
-    def _check_overload(self) -> None:
+    def _overload(self) -> list[Message]:
+        """The whole answer where one more query would not be answered in time, else nothing.
+
+        It comes before all other checks and is made once: it must stay cheap where it is most of what is sent.
+        """
         try:
             self._service.check_load()
         except Overloaded as error:
             self._service.metrics.refuse("overload")
-            raise ApiError(429, str(error), {"Retry-After": str(error.retry_after)}) from error
+            return _refusal(error.retry_after)
+        return []
+
+
+@cache
+def _refusal(retry_after: int) -> list[Message]:
+    error = Overloaded(retry_after)
+    response = error_response(429, str(error), {"Retry-After": str(retry_after), **SECURITY_HEADERS})
+    return [
+        {"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers},
+        {"type": "http.response.body", "body": response.body},
+    ]
 
 
 def _route(scope: Scope) -> str:

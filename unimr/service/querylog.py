@@ -1,7 +1,8 @@
-"""The query log: what was asked and answered, in SQLite, for measuring drift.
+"""The query log: what was asked and answered, in SQLite or Postgres, for measuring drift.
 
 A search hands its entry to a bounded queue and goes on; one thread writes what waits, a transaction at a time. Where
-the queue is full or the disk fails, entries are dropped and counted: the log never delays a search and never fails it.
+the queue is full, or the database fails and goes on failing, entries are dropped and counted: the log never delays a
+search and never fails it.
 Entries older than the retention are deleted at the start and every hour. Where the text may not be kept, the log has
 a keyed hash of it (HMAC-SHA-256 of the normalised text), which tells equal queries and nothing more; its key lies in a
 file of its own beside the log.
@@ -11,17 +12,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import logging
 import os
 import queue
 import secrets
-import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +27,7 @@ from unimr.config import QueryLogParams
 from unimr.data.text import normalise
 from unimr.errors import UnimrError
 from unimr.search.answer import SearchAnswer
+from unimr.service.logstore import LogStore
 
 log = logging.getLogger(__name__)
 
@@ -36,12 +35,15 @@ ENTRIES_AT_A_TIME = 500
 PRUNE_SECONDS = 3600
 DAY_SECONDS = 86_400
 CLOSE_SECONDS = 3.0
-_LISTS = ("slots", "filters", "results", "scores")
+PAUSES = (0.0, 0.5, 2.0, 5.0)
+"""Seconds before each try to write a batch; after the last one its entries are dropped."""
+GATHER_SECONDS = 0.1
+"""How long the writer lets entries gather: a transaction each would take its time from the searches."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One answered query. Times are in seconds since 1970 and milliseconds; lists stand as JSON in the file."""
+    """One answered query. Times are in seconds since 1970 and milliseconds."""
 
     asked_at: float
     kind: str
@@ -62,16 +64,11 @@ class Entry:
     session: str | None
 
 
-_COLUMNS = [field.name for field in fields(Entry)]
-_CREATE = f"CREATE TABLE IF NOT EXISTS queries (id INTEGER PRIMARY KEY, {', '.join(_COLUMNS)})"
-_INSERT = f"INSERT INTO queries ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
-
-
 class QueryLog:
     """An open log; `written` and `dropped` are told how many entries were.
 
     Raises:
-        UnimrError: the file cannot be opened.
+        UnimrError: the database cannot be opened.
     """
 
     def __init__(
@@ -82,12 +79,10 @@ class QueryLog:
         dropped: Callable[[int], object],
     ) -> None:
         self._params, self._written, self._dropped = params, written, dropped
-        self._path = root / params.file
         self._waiting: queue.Queue[Entry | None] = queue.Queue(params.max_waiting)
-        self._key = None if params.store_text else _hash_key(self._path.with_suffix(".key"))
-        self._pruned = 0.0
-        with closing(_connect(self._path)):
-            pass
+        self._key = None if params.store_text else _hash_key((root / params.file).with_suffix(".key"))
+        self._closing = threading.Event()
+        self._store = LogStore(place_of(params, root))
         self._writer = threading.Thread(target=self._write_all, name="query-log", daemon=True)
         self._writer.start()
 
@@ -121,29 +116,35 @@ class QueryLog:
 
     def close(self) -> None:
         """Write what waits, for a few seconds at most."""
+        self._closing.set()
         try:
             self._waiting.put(None, timeout=CLOSE_SECONDS)
         except queue.Full:
-            log.error("The query log %s is too slow: what still waits is lost", self._path)
+            log.error("The query log %s is too slow: what still waits is lost", self._store.name)
             return
         self._writer.join(CLOSE_SECONDS)
 
     def _write_all(self) -> None:
-        self._write([])  # prunes
+        self._write([])  # what became too old since the last time
         more = True
         while more:
             batch, more = self._batch()
             self._write(batch)
+        self._store.close()
 
     def _write(self, batch: list[Entry]) -> None:
-        try:
-            with closing(_connect(self._path)) as connection, connection:
-                connection.executemany(_INSERT, [_row(entry) for entry in batch])
-                self._prune(connection)
-            self._written(len(batch))
-        except (sqlite3.Error, OSError, UnimrError) as error:
-            log.error("The query log %s lost %d entries: %s", self._path, len(batch), error)
-            self._dropped(len(batch))
+        oldest = time.time() - self._params.retention_days * DAY_SECONDS
+        for pause in PAUSES:
+            self._closing.wait(pause)
+            try:
+                self._store.write([asdict(entry) for entry in batch], oldest)
+                self._written(len(batch))
+                return
+            except UnimrError as error:
+                log.error("%s", error)
+            if self._closing.is_set():
+                break
+        self._dropped(len(batch))
 
     def _batch(self) -> tuple[list[Entry], bool]:
         """What waits, nothing after an hour without any; and whether more may come."""
@@ -155,31 +156,15 @@ class QueryLog:
                 break
             if entry is None:
                 return batch, False
+            if not batch:
+                self._closing.wait(GATHER_SECONDS)
             batch.append(entry)
         return batch, True
 
-    def _prune(self, connection: sqlite3.Connection) -> None:
-        if time.time() - self._pruned >= PRUNE_SECONDS:
-            oldest = time.time() - self._params.retention_days * DAY_SECONDS
-            connection.execute("DELETE FROM queries WHERE asked_at < ?", (oldest,))
-            self._pruned = time.time()
 
-
-def read_log(path: Path, since: float = 0.0) -> Iterator[dict[str, Any]]:
-    """The entries of a log from a moment on, oldest first.
-
-    Raises:
-        UnimrError: there is no log, or it is damaged.
-    """
-    if not path.exists():
-        raise UnimrError(f"There is no query log {path}. `unimr serve` writes one as queries come.")
-    try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-            connection.row_factory = sqlite3.Row
-            for row in connection.execute("SELECT * FROM queries WHERE asked_at >= ? ORDER BY id", (since,)):
-                yield {name: json.loads(row[name]) if name in _LISTS else row[name] for name in row.keys()}  # noqa: SIM118
-    except (sqlite3.Error, ValueError) as error:
-        raise UnimrError(f"The query log {path} cannot be read ({error}). Move it away; a new one is begun.") from error
+def place_of(params: QueryLogParams, root: Path) -> Path | str:
+    """Where the log of a project is: the file of SQLite, or the URL of Postgres."""
+    return params.url or root / params.file
 
 
 def keyed_hash(text: str, key: bytes) -> str:
@@ -191,27 +176,6 @@ def _slot(label: str, text: str, value: str | None, with_text: bool) -> dict[str
     if with_text:
         return {"label": label, "text": text, "value": value}
     return {"label": label, "value": None if label == "subject" else value}
-
-
-def _row(entry: Entry) -> list[Any]:
-    values = asdict(entry)
-    return [json.dumps(values[name], ensure_ascii=False) if name in _LISTS else values[name] for name in _COLUMNS]
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(path, timeout=5.0)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-        connection.execute("PRAGMA secure_delete=ON")  # what the retention deletes is overwritten too
-        connection.execute(_CREATE)
-    except (sqlite3.Error, OSError) as error:
-        raise UnimrError(
-            f"The query log {path} cannot be opened ({error}). Move the file away, or name another one in "
-            "serve.query_log.file of params.yaml."
-        ) from error
-    return connection
 
 
 def _hash_key(path: Path) -> bytes:

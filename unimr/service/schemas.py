@@ -267,6 +267,6 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         415: "Not JSON, or a picture that is not PNG, JPEG or WebP",
         422: "A value does not fit",
         429: "Too many requests; see the header Retry-After",
-        503: "No index is open",
+        503: "The index does not answer now, or the service is ending",
     }.items()
 }

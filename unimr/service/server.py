@@ -14,6 +14,9 @@ from unimr.service.app import create_app
 from unimr.service.keys import check_address, read_keys
 from unimr.service.service import Service
 
+KEEP_ALIVE_SECONDS = 75
+"""Longer than a proxy in front keeps an idle connection: else it would send a request into one that is closing."""
+
 
 def serve(params: ServeParams, root: Path, say: Callable[[str], object]) -> None:
     """Serve the published index of `root` until the process is told to end; accepted requests are finished first.
@@ -32,6 +35,7 @@ def serve(params: ServeParams, root: Path, say: Callable[[str], object]) -> None
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=params.drain_seconds,
     )
     for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them again when all is done: that is no failure

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -17,6 +18,7 @@ from unimr.data.images import MAX_BYTES, open_picture
 from unimr.data.live import LiveChange
 from unimr.errors import UnimrError
 from unimr.index.encoder import Encoder
+from unimr.index.store import StoreUnavailableError
 from unimr.search.answer import SearchAnswer
 from unimr.search.engine import SearchEngine, load_retriever
 from unimr.search.query import Query, check_query
@@ -26,6 +28,9 @@ from unimr.service.errors import ApiError
 from unimr.service.keys import RateLimiter
 from unimr.service.metrics import Metrics
 from unimr.service.querylog import QueryLog
+from unimr.service.schemas import USUAL_RESULTS
+
+log = logging.getLogger(__name__)
 
 LARGE_SIDE, REDUCED_SIDE = 1024, 512
 """A picture with a longer side than the first is reduced to the second before the model sees it: the model looks at
@@ -50,6 +55,7 @@ class Service:
         self.params, self.keys = params, keys
         self.metrics = Metrics()
         self.limiter = RateLimiter(params.requests_per_minute)
+        self.picture_limiter = RateLimiter(params.requests_per_minute * USUAL_RESULTS)  # what the results may show
         self.log = QueryLog(params.query_log, root, self.metrics.log_written.inc, self.metrics.log_dropped.inc)
         self.live = LiveEngine(root, load)
         self.draining = False
@@ -114,6 +120,8 @@ class Service:
             raise ApiError(429, str(error), {"Retry-After": str(error.retry_after)}) from error
         except UnimrError as error:
             raise ApiError(422, str(error)) from error
+        if isinstance(answer, StoreUnavailableError):
+            raise ApiError(503, "The index does not answer now. Try again in a moment.", {"Retry-After": "1"})
         if isinstance(answer, UnimrError):
             raise ApiError(422, str(answer))
         return answer
@@ -143,11 +151,17 @@ class Service:
     async def _follow(self) -> None:
         while True:
             await asyncio.sleep(self.params.poll_seconds)
-            fresh = await asyncio.to_thread(self.live.opened)
-            if fresh is not None:
-                await self._batcher.in_worker(partial(self.live.exchange, fresh))
-                self.metrics.swaps.inc()
-                self._show_versions()
+            try:
+                await self._look_for_another()
+            except Exception:  # a version that is half there must not end the looking
+                log.exception("The published version could not be followed; the next look is in a moment")
+
+    async def _look_for_another(self) -> None:
+        fresh = await asyncio.to_thread(self.live.opened)
+        if fresh is not None:
+            await self._batcher.in_worker(partial(self.live.exchange, fresh))
+            self.metrics.swaps.inc()
+            self._show_versions()
 
     def _show_versions(self) -> None:
         self.metrics.show_versions(self.engine.model_version, self.engine.version)
