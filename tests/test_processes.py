@@ -37,9 +37,10 @@ import os, psutil, subprocess, sys, time
 from unimr.processes import adopt_orphans, bury_orphans
 bury_orphans(set())
 adopt_orphans()
-middle = "import subprocess; print(subprocess.Popen(['true']).pid)"
+middle = "import subprocess; print(subprocess.Popen(['sleep', '0.5']).pid)"
 orphan = int(subprocess.run([sys.executable, "-c", middle], stdout=subprocess.PIPE, text=True).stdout)
-time.sleep(0.3)
+while psutil.Process(orphan).status() != psutil.STATUS_ZOMBIE:
+    time.sleep(0.05)
 before = psutil.pid_exists(orphan)
 bury_orphans(set())
 after = psutil.pid_exists(orphan)
