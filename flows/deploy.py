@@ -34,8 +34,9 @@ from flows.guard import FAILURES, PAUSED_EVENT, guard
 from flows.monitor import DRIFT_EVENT, monitor
 from flows.pipeline import pipeline
 from flows.refresh import refresh
-from unimr.config import DeployParams, load_params
+from unimr.config import load_params
 from unimr.errors import UnimrError
+from unimr.params import DeployParams
 
 ROOT = Path(__file__).resolve().parents[1]
 """The project folder: where the runs of a work pool of type `process` work."""

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from unimr.config import Params, PrepareParams, load_params
+from unimr.config import load_params
 from unimr.data.archive import add_member
 from unimr.data.items import Item, ItemText, Picture
+from unimr.params import Params, PrepareParams
 
 PROJECT = Path(__file__).parents[2]
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8"><rect width="8" height="8" fill="#{}"/></svg>'

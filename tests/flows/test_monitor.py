@@ -12,27 +12,18 @@ from prefect.client.orchestration import SyncPrefectClient
 from flows import monitor as module
 from flows.monitor import DRIFT_EVENT, monitor
 from unimr.files import read_json
-from unimr.index.build import build
-from unimr.index.embed import embed
 from unimr.index.publish import current_version, versions_folder
 from unimr.monitoring.health import check_health
 from unimr.monitoring.monitor import look
 
-from ..index.small_index import PROJECT, VERSION, WordEncoder, index_params, params, word_encoder, write_root
-from ..monitoring.conftest import ask, traffic_of, write_queries
+from ..index.small_index import word_encoder
+from ..monitoring.conftest import ask, traffic_of, write_published
 from .conftest import wait_until
 
 
 @pytest.fixture(scope="module")
 def published_root(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("published")
-    write_root(root)
-    write_queries(root)
-    embed(params(), root, WordEncoder(), VERSION)
-    build(index_params(), root, WordEncoder(), VERSION, word_encoder)
-    shutil.copy(PROJECT / "params.yaml", root)
-    shutil.copytree(PROJECT / "profiles", root / "profiles")
-    return root
+    return write_published(tmp_path_factory.mktemp("published"))
 
 
 @pytest.fixture

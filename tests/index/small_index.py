@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from unimr.config import IndexParams, Params, load_params
+from unimr.config import load_params
 from unimr.data.images import open_picture
 from unimr.data.tables import write_table
 from unimr.files import write_json
+from unimr.params import IndexParams, Params
 
 PROJECT = Path(__file__).parents[2]
 DIM = 48

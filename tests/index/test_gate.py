@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from unimr.config import GateTolerance
 from unimr.data.tables import write_table
 from unimr.errors import UnimrError
 from unimr.evaluation.measure import measured_on
@@ -16,6 +15,7 @@ from unimr.index.build import build
 from unimr.index.embed import embed
 from unimr.index.gate import _measures
 from unimr.index.publish import current_version, history, promote, rollback, versions, versions_folder
+from unimr.params import GateTolerance
 
 from .small_index import WordEncoder, all_items, index_params, params, write_tables
 

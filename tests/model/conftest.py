@@ -6,8 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
-from unimr.config import ImageEncoderParams, ModelParams, NluParams, TextEncoderParams
 from unimr.model.retriever import UnifiedRetriever
+from unimr.params import ImageEncoderParams, ModelParams, NluParams, TextEncoderParams
 
 
 @pytest.fixture(scope="session")

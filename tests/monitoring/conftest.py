@@ -10,11 +10,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from unimr.config import Params, load_params
+from unimr.config import load_params
 from unimr.data.tables import write_table
 from unimr.index.build import build
 from unimr.index.embed import embed
 from unimr.monitoring.scenarios import Asked, Pool, play
+from unimr.params import Params
 from unimr.search.answer import SearchAnswer
 from unimr.search.engine import SearchEngine
 from unimr.search.query import Query
@@ -53,10 +54,8 @@ def write_queries(root: Path) -> None:
     write_table(root / "data/validated", "qrels", pd.DataFrame(qrels, columns=["query_id", "item_id", "relevance"]))
 
 
-@pytest.fixture(scope="session")
-def watched_root(tmp_path_factory) -> Path:
-    """A project with a published index and test queries; do not change it."""
-    root = tmp_path_factory.mktemp("watched")
+def write_published(root: Path) -> Path:
+    """A project with a published index and test queries."""
     write_root(root)
     write_queries(root)
     embed(params(), root, WordEncoder(), VERSION)
@@ -64,6 +63,12 @@ def watched_root(tmp_path_factory) -> Path:
     shutil.copy(PROJECT / "params.yaml", root)
     shutil.copytree(PROJECT / "profiles", root / "profiles")
     return root
+
+
+@pytest.fixture(scope="session")
+def watched_root(tmp_path_factory) -> Path:
+    """Such a project; do not change it."""
+    return write_published(tmp_path_factory.mktemp("watched"))
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from unimr.config import DriftParams, load_params
+from unimr.config import load_params
 from unimr.monitoring.traffic import COLUMNS, Traffic
+from unimr.params import DriftParams
 
 from ..index.small_index import PROJECT
 

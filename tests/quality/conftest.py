@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from unimr.config import Params, load_params
+from unimr.config import load_params
 from unimr.data.tables import write_table
 from unimr.files import write_json
+from unimr.params import Params
 
 from .small_catalogue import TRAINED, UNTRAINED, Tables, small_catalogue
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from unimr.config import Params
 from unimr.data.tables import read_table, table_files
+from unimr.params import Params
 from unimr.quality.validate import run
 
 from . import poisons as p

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from unimr.config import Params
 from unimr.errors import UnimrError
 from unimr.files import read_json, write_json
+from unimr.params import Params
 from unimr.quality.validate import run
 
 from . import poisons as p

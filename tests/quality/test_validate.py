@@ -11,10 +11,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from unimr.config import Params
 from unimr.data.tables import read_table, table_files
 from unimr.errors import UnimrError
 from unimr.files import read_json
+from unimr.params import Params
 from unimr.quality.validate import run
 
 from . import poisons as p

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from unimr.config import ServeParams, load_params
+from unimr.config import load_params
 from unimr.index.build import build
 from unimr.index.embed import embed
+from unimr.params import ServeParams
 from unimr.service.app import create_app
 from unimr.service.service import Service
 

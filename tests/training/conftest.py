@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from unimr.config import Params, load_params
+from unimr.config import load_params
 from unimr.data.tables import read_table
 from unimr.model.tokenizer import NgramTokenizer
+from unimr.params import Params
 from unimr.training.corpus import TextCorpus
 from unimr.training.text_task import PictureVectors, TextTask
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from unimr.benchmark.measure import Options, measure
 from unimr.benchmark.table import markdown, to_json
-from unimr.config import EvaluateParams
 from unimr.data.published.records import Dataset
 from unimr.data.published.sources import read_all
 from unimr.files import write_json, write_text
 from unimr.model.manifest import model_version
 from unimr.model.nlu import Labels
 from unimr.model.retriever import UnifiedRetriever
+from unimr.params import EvaluateParams
 
 REPORT = Path("reports/published")
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from unimr.config import PrepareParams
 from unimr.data.published.catalogue import PublishedCatalogue
 from unimr.files import write_text
+from unimr.params import PrepareParams
 
 _HEAD = """# The data
 

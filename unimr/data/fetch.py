@@ -13,10 +13,10 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from unimr.config import Params
 from unimr.data.archive import add_member
 from unimr.errors import UnimrError
 from unimr.files import atomic_file
+from unimr.params import Params
 
 log = logging.getLogger(__name__)
 

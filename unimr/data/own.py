@@ -18,7 +18,6 @@ from pathlib import Path
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, from_json
 
-from unimr.config import PrepareParams
 from unimr.data.archive import add_member, read_members
 from unimr.data.images import open_picture, read_picture_file
 from unimr.data.items import Item, ItemText, Picture
@@ -26,6 +25,7 @@ from unimr.data.own_lines import ItemLine, PictureLine, UtteranceContent, Uttera
 from unimr.data.text import normalise
 from unimr.errors import UnimrError
 from unimr.files import atomic_folder, read_json
+from unimr.params import PrepareParams
 
 log = logging.getLogger(__name__)
 

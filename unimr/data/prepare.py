@@ -17,7 +17,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from unimr.config import Params, PrepareParams
 from unimr.data.card import write_card, write_published_card
 from unimr.data.emoji import read_emoji
 from unimr.data.fetch import RAW_FOLDER
@@ -35,6 +34,7 @@ from unimr.data.text import normalise
 from unimr.data.utterances import load_grammars, make_utterances, write_slot_values
 from unimr.errors import UnimrError
 from unimr.files import write_json
+from unimr.params import Params, PrepareParams
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from unimr.config import PrepareParams
 from unimr.data.items import Item, ItemText
 from unimr.data.text import normalise
+from unimr.params import PrepareParams
 
 PIVOT = "en"
 """The language whose names are the text gallery; its pairs are never held out."""

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from unimr.config import PrepareParams
 from unimr.data.grammar import Grammar, Slot, Subject, Utterance, generate_utterances, load_grammar, slot_values
 from unimr.data.items import Item
 from unimr.data.own_lines import UtteranceContent
@@ -17,6 +16,7 @@ from unimr.data.tables import SCHEMAS
 from unimr.data.text import normalise, segment
 from unimr.errors import UnimrError
 from unimr.files import write_json
+from unimr.params import PrepareParams
 
 HELD_OUT = ("test_item", "test_pair", "test_keyword")
 GRAMMAR_FOLDER = Path("data/sources/emoji/grammar")

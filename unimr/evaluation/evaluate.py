@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from unimr.config import Params
 from unimr.evaluation import plots, report
 from unimr.evaluation.headline import RETAINED, headline, retained
 from unimr.evaluation.latency import encoding_latency, model_size
@@ -13,6 +12,7 @@ from unimr.evaluation.measure import Evaluation, Options, measure, measured_on, 
 from unimr.evaluation.scoring import Encoder, Retriever, WorstQuery, worst_queries
 from unimr.evaluation.tasks import Tables
 from unimr.files import read_json, write_json
+from unimr.params import Params
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from unimr.evaluation.headline import HeadlineRow
 from unimr.evaluation.intervals import Score
@@ -18,6 +17,7 @@ from unimr.evaluation.plots import BASELINE_LOOKS, language_rows
 from unimr.evaluation.scoring import WorstQuery
 from unimr.evaluation.tasks import GALLERY_LANGUAGE, Tables
 from unimr.files import write_text
+from unimr.pages import page_template
 
 UNTRAINED_TASK = "untrained_name_to_name"
 
@@ -60,15 +60,8 @@ def write_report(
     facts: Facts,
 ) -> None:
     """Write the page to `path`; every text of the data is escaped."""
-    environment = Environment(
-        loader=PackageLoader("unimr.evaluation"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     untrained = evaluation.tasks.get(UNTRAINED_TASK)
-    page = environment.get_template("report.html").render(
+    page = page_template("unimr.evaluation", "report.html").render(
         rows=rows,
         baselines={name: looks[0] for name, looks in BASELINE_LOOKS.items()},
         languages=_language_blocks(evaluation),

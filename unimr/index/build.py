@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from unimr.config import IndexParams, Params
 from unimr.evaluation.scoring import Retriever
 from unimr.files import atomic_folder, read_json, write_json
 from unimr.index import gate, verify
@@ -30,6 +29,7 @@ from unimr.index.publish import (
 )
 from unimr.index.schema import COLLECTIONS
 from unimr.index.store import Rows, Store, store_path
+from unimr.params import IndexParams, Params
 
 log = logging.getLogger(__name__)
 

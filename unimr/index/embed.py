@@ -21,7 +21,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from unimr.config import Params
 from unimr.data.tables import item_attributes, read_table, table_files
 from unimr.errors import UnimrError
 from unimr.files import atomic_folder, read_json, sha256_of, write_json
@@ -30,6 +29,7 @@ from unimr.index.encoder import Encoder
 from unimr.index.lexical import LexicalIndex
 from unimr.index.schema import COLLECTIONS, IMAGES, NUMBER_FIELDS, TEXTS, UNKNOWN_NUMBER, CollectionSpec
 from unimr.index.store import Rows, check_vectors
+from unimr.params import Params
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from unimr.config import GateParams
 from unimr.errors import UnimrError
 from unimr.evaluation.measure import Options, evaluate_model, measured_on
 from unimr.evaluation.scoring import Retriever
@@ -21,6 +20,7 @@ from unimr.evaluation.tasks import Tables
 from unimr.files import read_json
 from unimr.index.embed import TABLES
 from unimr.index.publish import history, verify_version, versions_folder, withdrawn
+from unimr.params import GateParams
 
 METRICS = Path("metrics/evaluation.json")
 EVALUATION = "evaluation.json"

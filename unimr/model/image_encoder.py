@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
-from unimr.config import ImageEncoderParams
 from unimr.data.images import open_picture
+from unimr.params import ImageEncoderParams
 
 SCALES = (0.85, 1.0, 1.15)
 """A finished picture is embedded as the mean over these: two points recall@10 on a style never seen in training."""

@@ -13,7 +13,6 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from unimr.config import ModelParams
 from unimr.data.mixture import LABELS
 from unimr.data.text import segment
 from unimr.errors import UnimrError
@@ -23,6 +22,7 @@ from unimr.model.manifest import WEIGHTS, verify_manifest, write_manifest
 from unimr.model.nlu import CATALOGUE_LABELS, FusionGate, Labels, NluModule, NluOutput, Understanding, decode_slots
 from unimr.model.text_encoder import NgramTextEncoder, TextStates
 from unimr.model.tokenizer import NgramTokenizer, WordBatch
+from unimr.params import ModelParams
 
 TEXTS_AT_A_TIME = 512
 PICTURES_AT_A_TIME = 256
@@ -119,13 +119,17 @@ class UnifiedRetriever(nn.Module):
         """Intent and slots of texts."""
         found: list[Understanding] = []
         for batch in self._text_batches(texts):
-            nlu: NluOutput = self.nlu(self.text_encoder(batch))
-            intents = nlu.intent_logits.float().softmax(-1).cpu()
-            tags = nlu.tag_logits.float().softmax(-1).cpu()
-            for intent, tag in zip(intents, tags, strict=True):
-                text, labels = texts[len(found)], self.nlu.labels
-                slots = decode_slots(text, segment(text)[: self.params.text.max_words], tag, labels)
-                found.append(Understanding(labels.intents[int(intent.argmax())], float(intent.max()), slots))
+            of_batch = texts[len(found) : len(found) + TEXTS_AT_A_TIME]
+            found += self.understandings(of_batch, self.nlu(self.text_encoder(batch)))
+        return found
+
+    def understandings(self, texts: Sequence[str], nlu: NluOutput) -> list[Understanding]:
+        """What the NLU module's output for a batch says of its texts."""
+        labels, found = self.nlu.labels, []
+        intents, tags = nlu.intent_logits.float().softmax(-1).cpu(), nlu.tag_logits.float().softmax(-1).cpu()
+        for text, intent, tag in zip(texts, intents, tags, strict=True):
+            slots = decode_slots(text, segment(text)[: self.params.text.max_words], tag, labels)
+            found.append(Understanding(labels.intents[int(intent.argmax())], float(intent.max()), slots))
         return found
 
     def _text_batches(self, texts: Sequence[str]) -> Iterator[WordBatch]:

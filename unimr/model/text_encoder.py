@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from unimr.config import TextEncoderParams
 from unimr.model.tokenizer import WordBatch
+from unimr.params import TextEncoderParams
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from unimr.config import DriftParams, Params
 from unimr.files import write_json, write_text
 from unimr.index.embed import TABLES
 from unimr.monitoring.drift import CALIBRATION, compare
 from unimr.monitoring.power_plot import write_power_plot
 from unimr.monitoring.scenarios import Asked, Pool, noisy, play, sessions, topic_queries
 from unimr.monitoring.traffic import Traffic, answered
+from unimr.params import DriftParams, Params
 from unimr.search.engine import SearchEngine, load_retriever
 
 log = logging.getLogger(__name__)

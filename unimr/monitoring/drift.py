@@ -16,9 +16,9 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from unimr.config import DriftParams
 from unimr.monitoring.permutation import Divided, MeanDifference, Mmd, ShareDifference, holm, p_values
 from unimr.monitoring.traffic import Traffic
+from unimr.params import DriftParams
 from unimr.search.query import MIN_CONFIDENCE
 
 Verdict = Literal["drift", "quiet", "unsure"]

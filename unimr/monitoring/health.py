@@ -15,7 +15,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from unimr.config import MonitorParams
 from unimr.data.text import MAX_QUERY_CHARACTERS
 from unimr.errors import UnimrError
 from unimr.files import read_json
@@ -36,6 +35,7 @@ from unimr.index.schema import COLLECTIONS
 from unimr.index.store import Store, store_path
 from unimr.index.verify import canary_rows
 from unimr.model.manifest import model_version
+from unimr.params import MonitorParams
 from unimr.search.engine import SearchEngine, load_retriever
 
 REPORT = Path("reports/monitoring/health.json")

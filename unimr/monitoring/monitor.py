@@ -13,11 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from unimr.config import Params
 from unimr.files import write_json, write_text
 from unimr.index.encoder import Encoder
 from unimr.monitoring.page import write_page
 from unimr.monitoring.watch import Watch, watch
+from unimr.params import Params
 from unimr.search.engine import load_retriever
 
 log = logging.getLogger(__name__)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from unimr.files import write_text
 from unimr.monitoring.drift import Comparison
 from unimr.monitoring.watch import Watch, shown, small
+from unimr.pages import page_template
 
 HEADLINES = {"drift": "Act", "quiet": "Nothing to do", "unsure": "Not decided"}
 CHARTED = {
@@ -33,14 +32,7 @@ def write_page(path: Path, seen: Watch, looks: list[dict[str, Any]], detail: str
         looks: the figures of the last looks, this one last.
         detail: Evidently's page; empty where nothing was compared.
     """
-    environment = Environment(
-        loader=PackageLoader("unimr.monitoring"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("drift.html").render(
+    page = page_template("unimr.monitoring", "drift.html").render(
         seen=seen,
         headline=HEADLINES[seen.verdict],
         overall=[row for row in seen.comparisons if not row.lang],

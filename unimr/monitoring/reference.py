@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from unimr.config import DriftParams, Params
 from unimr.data.splits import hash_share
 from unimr.data.tables import read_table
 from unimr.errors import UnimrError
@@ -29,6 +28,7 @@ from unimr.index.publish import MANIFEST, PUBLISHED, history, versions, versions
 from unimr.monitoring.drift import compare, too_small
 from unimr.monitoring.scenarios import TASKS, Pool, sessions
 from unimr.monitoring.traffic import Traffic, answered, bounded, text_entries
+from unimr.params import DriftParams, Params
 from unimr.search.engine import SearchEngine
 from unimr.search.query import Query
 from unimr.service.querylog import place_of

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from unimr.config import Params
 from unimr.errors import UnimrError
 from unimr.files import read_json
 from unimr.index.encoder import Encoder
@@ -21,6 +20,7 @@ from unimr.monitoring.drift import CALIBRATION, Comparison, Verdict, compare, se
 from unimr.monitoring.examples import Examples, example_queries
 from unimr.monitoring.reference import DAY_SECONDS, Canary, Reference, accept, reference_of, results_of
 from unimr.monitoring.traffic import Traffic, read_window
+from unimr.params import Params
 from unimr.search.engine import SearchEngine, load_retriever
 from unimr.service.querylog import place_of
 

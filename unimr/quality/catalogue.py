@@ -11,10 +11,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from unimr.config import Params
 from unimr.data.tables import SCHEMAS, read_table, table_files
 from unimr.data.text import lexical_terms, normalise
 from unimr.errors import UnimrError
+from unimr.params import Params
 from unimr.quality.pictures import Picture, examine_all
 
 

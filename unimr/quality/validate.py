@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from unimr.config import Params
 from unimr.data.tables import SCHEMAS
 from unimr.errors import UnimrError
 from unimr.files import atomic_folder, write_json, write_text
+from unimr.params import Params
 from unimr.quality import report
 from unimr.quality.catalogue import load_catalogue, read_column_types
 from unimr.quality.expectations import check_columns, check_table, load_suite

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from unimr.data.text import segment
-from unimr.model.nlu import INTENTS, Understanding, decode_slots
+from unimr.model.nlu import Understanding
 from unimr.model.retriever import REMEMBERED_WORDS, UnifiedRetriever
 from unimr.model.tokenizer import WordBatch
 
@@ -42,11 +42,8 @@ class QueryEncoder:
         self._last = {}
         for part in _of_like_length(texts):
             vectors, nlu = self._model.embed_words(self._batch(part))
-            intents, tags = nlu.intent_logits.float().softmax(-1).cpu(), nlu.tag_logits.float().softmax(-1).cpu()
-            for text, vector, intent, tag in zip(part, vectors.cpu().numpy(), intents, tags, strict=True):
-                slots = decode_slots(text, segment(text)[: self._model.params.text.max_words], tag)
-                found[text] = Understanding(INTENTS[int(intent.argmax())], float(intent.max()), slots)
-                self._last[text] = vector
+            found |= zip(part, self._model.understandings(part, nlu), strict=True)
+            self._last |= zip(part, vectors.cpu().numpy(), strict=True)
         return [found[text] for text in texts]
 
     @torch.inference_mode()

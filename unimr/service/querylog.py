@@ -23,9 +23,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from unimr.config import QueryLogParams
 from unimr.data.text import normalise
 from unimr.errors import UnimrError
+from unimr.params import QueryLogParams
 from unimr.search.answer import SearchAnswer
 from unimr.service.logstore import LogStore
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import uvicorn
 
-from unimr.config import ServeParams
+from unimr.params import ServeParams
 from unimr.service.app import create_app
 from unimr.service.keys import check_address, read_keys
 from unimr.service.service import Service

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from unimr.config import ServeParams
 from unimr.data.images import MAX_BYTES, open_picture
 from unimr.data.live import LiveChange
 from unimr.errors import UnimrError
 from unimr.index.encoder import Encoder
 from unimr.index.store import StoreUnavailableError
+from unimr.params import ServeParams
 from unimr.search.answer import SearchAnswer
 from unimr.search.engine import SearchEngine, load_retriever
 from unimr.search.query import Query, check_query

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from unimr.config import ModelParams, TrainImageParams
 from unimr.model.image_encoder import ConvNet
+from unimr.params import ModelParams, TrainImageParams
 from unimr.training.augment import augment
 from unimr.training.losses.info_nce import InfoNCELoss
 from unimr.training.losses.proxy import ProxyLoss

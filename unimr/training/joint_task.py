@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from unimr.config import TrainJointParams
 from unimr.files import read_json
 from unimr.model.retriever import UnifiedRetriever
 from unimr.model.tokenizer import NgramTokenizer, WordBatch, by_length
+from unimr.params import TrainJointParams
 from unimr.training.augment import augment
 from unimr.training.corpus import TextCorpus
 from unimr.training.image_task import ImageBatch, draw_pictures, embed_augmented, picture_losses

@@ -24,8 +24,8 @@ from accelerate import Accelerator
 from torch import nn
 from torch.optim import Optimizer
 
-from unimr.config import TrainParams
 from unimr.errors import UnimrError
+from unimr.params import TrainParams
 from unimr.processes import keep_memory
 from unimr.training.checkpoint import load_checkpoint, save_checkpoint
 from unimr.training.device import THREADS, mixed_precision

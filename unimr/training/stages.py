@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from unimr.config import Params, TrainParams
 from unimr.data.mixture import LABELS
 from unimr.data.tables import read_table
 from unimr.files import sha256_of, write_json
@@ -21,6 +20,7 @@ from unimr.model.manifest import MANIFEST
 from unimr.model.nlu import Labels
 from unimr.model.retriever import UnifiedRetriever
 from unimr.model.tokenizer import NgramTokenizer
+from unimr.params import Params, TrainParams
 from unimr.training.corpus import Items, TextCorpus
 from unimr.training.gate import check_retained, measure_nlu, measure_text
 from unimr.training.image_task import ImageTask
@@ -73,7 +73,9 @@ def run_train_nlu(params: Params, root: Path) -> None:
     stage = params.train_nlu
     items, tokenizer = Items.read(root / TABLES), _tokenizer(params)
     labels = Labels.read(root / TABLES / LABELS)
-    utterances = UtteranceSet(read_table(root / TABLES, "utterances"), items.item_ids, tokenizer, labels, root / TABLES)
+    utterances = UtteranceSet(
+        read_table(root / TABLES, "utterances"), items.item_ids, tokenizer, labels, root / TABLES, stage.noisy_texts
+    )
     torch.manual_seed(stage.seed)
     retriever = UnifiedRetriever(params.model, labels)
     proxy_loss = _proxy_loss(params, items, params.train_text.min_temperature)

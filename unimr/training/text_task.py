@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from unimr.config import ModelParams, TrainTextParams
 from unimr.model.image_encoder import ConvNet, on_background
 from unimr.model.text_encoder import NgramTextEncoder
 from unimr.model.tokenizer import WordBatch, by_length
+from unimr.params import ModelParams, TrainTextParams
 from unimr.training.augment import augment
 from unimr.training.corpus import TextCorpus, ngram_idf
 from unimr.training.losses.proxy import ProxyLoss

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from tests.data.small_sources import PROJECT, params
-from unimr.config import DataParams, SourceParams
 from unimr.data import prepare
 from unimr.data.tables import SCHEMAS, read_table
 from unimr.files import read_json
+from unimr.params import DataParams, SourceParams
 
 from .conftest import jpeg
 

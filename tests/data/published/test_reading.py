@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from unimr.config import DataParams, SourceParams
 from unimr.data.published import reading
 from unimr.data.published.sources import READERS, data_root, read_all, read_sources
 from unimr.errors import UnimrError
+from unimr.params import DataParams, SourceParams
 
 from .conftest import bad, texts
 

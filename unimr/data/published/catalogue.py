@@ -17,7 +17,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from unimr.config import Params, PrepareParams
 from unimr.data.items import Item, ItemText, Picture
 from unimr.data.published.pictures import read_pictures
 from unimr.data.published.records import UNSTATED, BadRecord, Dataset, Text, Utterance
@@ -25,6 +24,7 @@ from unimr.data.published.sources import data_root, read_sources
 from unimr.data.splits import SplitText
 from unimr.data.tables import SCHEMAS
 from unimr.data.text import normalise, segment
+from unimr.params import Params, PrepareParams
 
 log = logging.getLogger(__name__)
 

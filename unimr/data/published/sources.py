@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from unimr.config import DataParams, SourceParams
 from unimr.data.published import (
     coco,
     crossmodal,
@@ -25,6 +24,7 @@ from unimr.data.published import (
 from unimr.data.published.reading import Folder, Reading
 from unimr.data.published.records import Dataset, tidied
 from unimr.errors import UnimrError
+from unimr.params import DataParams, SourceParams
 
 ROOT_VARIABLE = "UNIMR_DATA"
 

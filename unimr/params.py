@@ -1,0 +1,310 @@
+"""The sections of `params.yaml` as typed, strict objects: one for every stage, of the stage's own name."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+PositiveInt = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(gt=0, lt=10)]
+Weight = Annotated[float, Field(ge=0)]
+Temperature = Annotated[float, Field(gt=0, le=1)]
+
+
+class Section(BaseModel):
+    """Base of all sections: no unknown keys, no silent conversion, no change after loading."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class FetchParams(Section):
+    """Stage `fetch`: how long the download may take, in seconds."""
+
+    timeout_seconds: PositiveInt
+
+
+class TestShare(Section):
+    """Shares held out for test: of items, of (item, language) pairs, of keywords."""
+
+    item: Share
+    pair: Share
+    keyword: Share
+
+
+class UtteranceCounts(Section):
+    """Annotated utterances made per language."""
+
+    train: PositiveInt
+    test: PositiveInt
+
+
+class PrepareParams(Section):
+    """Stage `prepare`: which sources and languages, and how splits are drawn."""
+
+    sources: list[Literal["emoji", "import", "published"]] = Field(min_length=1)
+    languages: list[str] = Field(min_length=1)
+    untrained_languages: list[str]
+    unseen_styles: list[str]
+    image_size: Annotated[int, Field(ge=16, le=512)]
+    split_seed: int
+    test_share: TestShare
+    utterances_per_language: UtteranceCounts
+    base_items: Annotated[int, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _published_stands_alone(self) -> Self:
+        if "published" in self.sources and set(self.sources) != {"published"}:
+            raise ValueError("sources: `published` has intents and splits of its own and stands alone")
+        return self
+
+
+class SourceParams(Section):
+    """A published data set: its name, its folder below `data.root`, and how often it is drawn beside the others.
+
+    `lang` is the language of texts whose format does not state one.
+    """
+
+    name: Literal[
+        "flickr", "flickr8kcn", "karpathy", "multi30k", "coco", "crossmodal", "xtd10",
+        "massive", "xsid", "xquad", "ntrex", "tatoeba", "webdataset",
+    ]  # fmt: skip
+    root: str = ""
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    lang: str = "en"
+
+
+class DataParams(Section):
+    """Published data sets (`docs/datasets.md`) for the source `published` of stage `prepare`.
+
+    With `language_temperature` t a language with n texts is drawn in proportion to n^t: 1 as they are, 0 all alike.
+    """
+
+    root: str
+    sources: list[SourceParams]
+    language_temperature: Share
+
+
+class ValidateParams(Section):
+    """Stage `validate`: the folder of the suites, and the share of quarantined rows of a table above which it stops."""
+
+    suites: str
+    max_quarantined_share: Share
+
+
+class TextEncoderParams(Section):
+    """The text encoder: hashed character n-grams a word, transformer layers over the words."""
+
+    kind: Literal["ngram"]
+    buckets: PositiveInt
+    ngram_max: Annotated[int, Field(ge=1, le=6)]
+    layers: Annotated[int, Field(ge=0, le=12)]
+    heads: PositiveInt
+    max_words: PositiveInt
+
+
+class NluParams(Section):
+    """The NLU module; `fusion` mixes its features into the text embedding."""
+
+    layers: Annotated[int, Field(ge=0, le=12)]
+    heads: PositiveInt
+    fusion: bool
+
+
+class ImageEncoderParams(Section):
+    """The image encoder: a small residual convolutional network."""
+
+    kind: Literal["convnet"]
+    channels: list[PositiveInt] = Field(min_length=2)
+    image_size: Annotated[int, Field(ge=16, le=512)]
+
+
+class ModelParams(Section):
+    """The unified model. `matryoshka_dims` are the leading dimensions that work on their own."""
+
+    dim: PositiveInt
+    matryoshka_dims: list[PositiveInt] = Field(min_length=1)
+    text: TextEncoderParams
+    nlu: NluParams
+    image: ImageEncoderParams
+
+
+class TrainParams(Section):
+    """What every training stage has: length, batch, optimiser, and how often a checkpoint is written (in steps)."""
+
+    seed: int
+    steps: PositiveInt
+    batch_size: PositiveInt
+    learning_rate: Rate
+    weight_decay: Weight
+    warmup_steps: Annotated[int, Field(ge=0)]
+    checkpoint_every: PositiveInt
+
+
+class TrainImageParams(TrainParams):
+    """Stage `train_image`: warms the image encoder up."""
+
+    contrast_weight: Weight
+    min_temperature: Temperature
+
+
+class TrainTextParams(TrainParams):
+    """Stage `train_text`: the text encoder; the n-gram table has a learning rate of its own."""
+
+    table_learning_rate: Rate
+    min_temperature: Temperature
+
+
+class TrainNluParams(TrainParams):
+    """Stage `train_nlu`: intent and slots; the n-gram table of the text encoder is tuned at a rate of its own.
+
+    In a share `noisy_texts` of the drawn utterances, words outside of slots are replaced by others.
+    """
+
+    table_learning_rate: Rate
+    noisy_texts: Share
+
+
+class TrainJointParams(TrainParams):
+    """Stage `train_joint`: everything together, weighted, with the regression gate."""
+
+    table_learning_rate: Rate
+    image_batch_size: PositiveInt
+    nlu_batch_size: PositiveInt
+    image_weight: Weight
+    caption_weight: Weight
+    nlu_weight: Weight
+    min_temperature: Temperature
+    regression_margin: Share
+
+
+class EvaluateParams(Section):
+    """Stage `evaluate`: bootstrap intervals."""
+
+    bootstrap_samples: PositiveInt
+    seed: int
+
+
+class EmbedParams(Section):
+    """Stage `embed`: items encoded at a time."""
+
+    batch_size: PositiveInt
+
+
+class GateTolerance(Section):
+    """How far each measure of the headline may lie below that of the published model."""
+
+    name_to_name_mrr: Share
+    keyword_to_item_mrr: Share
+    intent_to_item_mrr: Share
+    intent_distractor_to_item_mrr: Share
+    name_to_image_trained_recall_at_10: Share
+    name_to_image_unseen_style_recall_at_10: Share
+    nlu_intent_accuracy: Share
+    nlu_slot_f1: Share
+    composed_to_image_recall_at_10: Share
+    untrained_name_to_name_mrr: Share
+
+
+class GateParams(Section):
+    """When a version may be published; the limit is in queries a language and task, where models are measured anew."""
+
+    limit_per_language: PositiveInt
+    tolerance: GateTolerance
+
+
+class IndexParams(Section):
+    """Stage `index`: where it lives and what it must reach before it is published."""
+
+    uri: str
+    index_type: Literal["FLAT", "HNSW", "IVF_SQ8"]
+    text_languages: list[str] = Field(min_length=1)
+    min_recall_at_10: Share
+    keep_versions: PositiveInt
+    gate: GateParams
+
+
+class DriftParams(Section):
+    """How a window of traffic is compared with the reference; see `unimr.monitoring.drift`."""
+
+    alpha: Annotated[float, Field(gt=0, le=0.2)]
+    permutations: Annotated[int, Field(ge=999, le=1_000_000)]
+    seed: int
+    window_days: Annotated[float, Field(gt=0)]
+    reference_queries: PositiveInt
+    max_queries: PositiveInt
+    max_queries_of_session: PositiveInt
+    min_queries: PositiveInt
+    min_sessions: Annotated[int, Field(ge=10)]
+    min_queries_of_language: PositiveInt
+
+
+class MonitorParams(Section):
+    """Stage `monitor`: what is asked of the published index, and how its traffic is compared with the reference."""
+
+    max_age_days: Annotated[float, Field(gt=0)]
+    min_canary_recall_at_10: Share
+    max_labelled_recall_loss: Share
+    drift: DriftParams
+
+
+class DeployParams(Section):
+    """The work pool that the flows run in; `job_variables` are those of its type."""
+
+    work_pool: Annotated[str, Field(min_length=1)]
+    work_pool_type: Literal["process", "docker", "kubernetes"]
+    job_variables: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _has_an_image(self) -> Self:
+        if self.work_pool_type != "process" and "image" not in self.job_variables:
+            raise ValueError(f"job_variables.image is missing; a work pool of type {self.work_pool_type} needs it")
+        return self
+
+
+class QueryLogParams(Section):
+    """The query log: where, whether with the text or a keyed hash of it, days it is kept, entries that may wait."""
+
+    file: Annotated[str, Field(min_length=1)]
+    url: str
+    store_text: bool
+    retention_days: PositiveInt
+    max_waiting: PositiveInt
+
+
+class ServeParams(Section):
+    """`unimr serve`: address, API keys, batches, when it refuses, how it follows the index, how it ends."""
+
+    host: Annotated[str, Field(min_length=1)]
+    port: Annotated[int, Field(ge=0, le=65535)]
+    keys_file: str
+    requests_per_minute: PositiveInt
+    max_batch: Annotated[int, Field(ge=1, le=256)]
+    max_wait_ms: Annotated[float, Field(ge=0, le=1000)]
+    max_waiting: PositiveInt
+    max_delay_ms: PositiveInt
+    poll_seconds: Annotated[float, Field(gt=0, le=3600)]
+    drain_seconds: Annotated[int, Field(ge=1, le=600)]
+    query_log: QueryLogParams
+
+
+class Params(Section):
+    """All of `params.yaml`: a section a stage, and those of the factory around them."""
+
+    profile: str
+    fetch: FetchParams
+    data: DataParams
+    prepare: PrepareParams
+    validate_: ValidateParams = Field(alias="validate")
+    model: ModelParams
+    train_image: TrainImageParams
+    train_text: TrainTextParams
+    train_nlu: TrainNluParams
+    train_joint: TrainJointParams
+    evaluate: EvaluateParams
+    embed: EmbedParams
+    index: IndexParams
+    monitor: MonitorParams
+    deploy: DeployParams
+    serve: ServeParams
