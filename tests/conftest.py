@@ -27,3 +27,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     seconds = time.perf_counter() - started
     commit(made)
     return Project(made.root, seconds)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Side by side (`pytest -n 2 --dist loadgroup`), a file stays whole, and so do all tests of the one pipeline."""
+    for item in items:
+        shared = {"project", "engine"} & {*getattr(item, "fixturenames", ())}
+        group = "pipeline" if shared else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))

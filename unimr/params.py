@@ -157,13 +157,9 @@ class TrainTextParams(TrainParams):
 
 
 class TrainNluParams(TrainParams):
-    """Stage `train_nlu`: intent and slots; the n-gram table of the text encoder is tuned at a rate of its own.
-
-    In a share `noisy_texts` of the drawn utterances, words outside of slots are replaced by others.
-    """
+    """Stage `train_nlu`: intent and slots; the n-gram table of the text encoder is tuned at a rate of its own."""
 
     table_learning_rate: Rate
-    noisy_texts: Share
 
 
 class TrainJointParams(TrainParams):

@@ -6,9 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from unimr.data.tables import read_table
-from unimr.data.text import segment
 from unimr.model.nlu import INTENTS, TAGS, NluOutput
-from unimr.model.tokenizer import NgramTokenizer, ngram_buckets
+from unimr.model.tokenizer import NgramTokenizer
 from unimr.training.nlu_task import NO_TAG, NluBatch, UtteranceSet, nlu_losses
 
 
@@ -41,21 +40,6 @@ def test_a_batch_has_the_annotation_of_its_texts(utterances):
         assert ("B-subject" in named) != outside, text
         assert (int(item) == -1) == outside
     assert batch.texts[0] in repr(batch)
-
-
-def test_words_outside_of_slots_are_replaced_and_those_of_slots_never(tables):
-    noisy = UtteranceSet(read_table(tables, "utterances"), [], NgramTokenizer(1024, 3, 20), noisy_texts=0.5)
-    batch = noisy.batch(200, np.random.default_rng(0))
-    texts, same = iter(batch.texts), {True: [], False: []}
-    for words, tags in zip(batch.parts, batch.tags, strict=True):
-        ngrams = torch.tensor_split(words.buckets, words.offsets[1:])
-        for row, of_row in zip(words.words, tags, strict=True):
-            forms = [word.form for word in segment(next(texts))]
-            for form, number, tag in zip(forms, row.tolist(), of_row.tolist(), strict=False):
-                as_it_was = ngrams[number].tolist() == ngram_buckets(form, 1024, 3).tolist()
-                same[tag != TAGS.index("O")].append(as_it_was)
-    assert all(same[True])
-    assert 0.8 < np.mean(same[False]) < 0.9  # half of the texts, three words in ten
 
 
 def answers(batch: NluBatch, shift: int) -> list[NluOutput]:

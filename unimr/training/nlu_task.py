@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,9 +28,6 @@ NO_TAG = -100
 LABEL_SMOOTHING = 0.05
 TAG_WEIGHT = 3.0
 """Slots have many decisions a sentence and are harder than intents."""
-NOISY_WORDS = 0.3
-"""Of the words outside of slots, in an utterance that is made noisy: a phrasing that is new has words that are new too,
-and they shall neither count as what is asked for nor hide it."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -58,8 +54,7 @@ class NluBatch:
 class UtteranceSet:
     """Annotated train utterances, cut into words once.
 
-    Each is drawn equally often, or by the mixture in the folder `tables` if there is one. In a share `noisy_texts` of
-    those drawn, words outside of slots are replaced by others.
+    Each is drawn equally often, or by the mixture in the folder `tables` if there is one.
     """
 
     def __init__(
@@ -69,7 +64,6 @@ class UtteranceSet:
         tokenizer: NgramTokenizer,
         labels: Labels = CATALOGUE_LABELS,
         tables: Path | None = None,
-        noisy_texts: float = 0.0,
     ) -> None:
         number = {item_id: place for place, item_id in enumerate(item_ids)}
         train = utterances[utterances["split"] == "train"]
@@ -83,54 +77,23 @@ class UtteranceSet:
             for text, slots in zip(self.texts, train["slots"], strict=True)
         ]
         self._shares = draw_shares(tables, list(train["utterance_id"]), list(train["lang"])) if tables else None
-        self._noisy_texts, self._langs = noisy_texts, train["lang"].tolist()
-        self._others = _other_words(self.texts, self._langs, self.tags, tokenizer) if noisy_texts else {}
 
     def batch(self, size: int, rng: np.random.Generator) -> NluBatch:
         """Random utterances."""
         drawn = drawn_by(self._shares, len(self.texts), size, rng)
-        words = [self.words[number] for number in drawn]
-        if self._noisy_texts:
-            noisy = rng.random(size) < self._noisy_texts
-            words = [self._noisy(number, rng) if noisy[place] else words[place] for place, number in enumerate(drawn)]
-        parts = by_length(words, PARTS)
-        numbers = drawn[np.concatenate(parts)]
+        chosen = [drawn[part] for part in by_length([self.words[number] for number in drawn], PARTS)]
+        numbers = np.concatenate(chosen)
         return NluBatch(
-            [self.tokenizer.batch([words[place] for place in part]) for part in parts],
-            [self._padded_tags(drawn[part]) for part in parts],
+            [self.tokenizer.batch([self.words[number] for number in part]) for part in chosen],
+            [self._padded_tags(part) for part in chosen],
             torch.from_numpy(self.intents[numbers]),
             torch.from_numpy(self.items[numbers]),
             [self.texts[number] for number in numbers],
         )
 
-    def _noisy(self, number: int, rng: np.random.Generator) -> np.ndarray:
-        replaced = (self.tags[number] == 0) & (rng.random(len(self.tags[number])) < NOISY_WORDS)
-        words = self.words[number].copy()
-        words[replaced] = rng.choice(self._others[self._langs[number]], int(replaced.sum()))
-        return words
-
     def _padded_tags(self, numbers: np.ndarray) -> torch.Tensor:
         tags = [torch.from_numpy(self.tags[number]) for number in numbers]
         return nn.utils.rnn.pad_sequence(tags, batch_first=True, padding_value=NO_TAG)
-
-
-def _other_words(
-    texts: Sequence[str], langs: Sequence[str], tags: Sequence[np.ndarray], tokenizer: NgramTokenizer
-) -> dict[str, np.ndarray]:
-    """Language → numbers of the words that stand outside of slots, and of as many made of the letters of these."""
-    outside: dict[str, dict[str, None]] = defaultdict(lambda: {"": None})  # in order of appearance
-    for text, lang, of_words in zip(texts, langs, tags, strict=True):
-        words = segment(text)[: len(of_words)]
-        outside[lang].update((word.form, None) for word, tag in zip(words, of_words, strict=False) if tag == 0)
-    rng = np.random.default_rng(0)
-    return {
-        lang: np.concatenate([tokenizer.words(text) for form in forms for text in (form, _shuffled(form, rng))])
-        for lang, forms in outside.items()
-    }
-
-
-def _shuffled(form: str, rng: np.random.Generator) -> str:
-    return "".join(rng.permutation(list(form)).tolist())
 
 
 def nlu_losses(outputs: Sequence[NluOutput], batch: NluBatch) -> tuple[torch.Tensor, dict[str, float]]:

@@ -73,9 +73,7 @@ def run_train_nlu(params: Params, root: Path) -> None:
     stage = params.train_nlu
     items, tokenizer = Items.read(root / TABLES), _tokenizer(params)
     labels = Labels.read(root / TABLES / LABELS)
-    utterances = UtteranceSet(
-        read_table(root / TABLES, "utterances"), items.item_ids, tokenizer, labels, root / TABLES, stage.noisy_texts
-    )
+    utterances = UtteranceSet(read_table(root / TABLES, "utterances"), items.item_ids, tokenizer, labels, root / TABLES)
     torch.manual_seed(stage.seed)
     retriever = UnifiedRetriever(params.model, labels)
     proxy_loss = _proxy_loss(params, items, params.train_text.min_temperature)
