@@ -64,7 +64,7 @@ def test_one_busy_client_is_quiet(project):
 # Bad input: a clear word, never "nothing to do"
 
 
-def unsure(root: Path, *words: str, **changes: object) -> Watch:
+def assert_unsure(root: Path, *words: str, **changes: object) -> Watch:
     seen = look(root, **changes)
     assert seen.verdict == "unsure"
     assert seen.sentence.startswith("Not decided: ")
@@ -73,7 +73,7 @@ def unsure(root: Path, *words: str, **changes: object) -> Watch:
 
 
 def test_no_log(project):
-    unsure(project, "There is no query log", "logs/queries.db")
+    assert_unsure(project, "There is no query log", "logs/queries.db")
 
 
 def test_an_empty_window(project):
@@ -86,18 +86,18 @@ def test_an_empty_window(project):
 
 def test_too_little_traffic(project):
     ask(project, traffic_of(project, "none", 60))
-    unsure(project, "Not enough data: 60 queries, 100 are needed (monitor.drift.min_queries).")
+    assert_unsure(project, "Not enough data: 60 queries, 100 are needed (monitor.drift.min_queries).")
 
 
 def test_queries_of_one_session(project):
     ask(project, [replace(each, session="one") for each in traffic_of(project, "none")])
-    unsure(project, "Not enough data: 20 queries, 100 are needed")
-    unsure(project, "Not enough data: 1 sessions, 30 are needed", max_queries_of_session=1000)
+    assert_unsure(project, "Not enough data: 20 queries, 100 are needed")
+    assert_unsure(project, "Not enough data: 1 sessions, 30 are needed", max_queries_of_session=1000)
 
 
 def test_pictures_alone(project):
     ask(project, traffic_of(project, "none"), kind="image")
-    seen = unsure(project, "No query of words was logged in this time.")
+    seen = assert_unsure(project, "No query of words was logged in this time.")
     assert seen.notes == ["300 queries with a picture were left out."]
 
 
@@ -112,20 +112,20 @@ def test_a_window_of_one_language(project):
 
 def test_scores_that_are_no_numbers(project):
     ask(project, traffic_of(project, "none"), without_scores)
-    seen = unsure(project, "300 of 300 answers have a score that is no number")
+    seen = assert_unsure(project, "300 of 300 answers have a score that is no number")
     assert seen.window["queries"] == 0
 
 
 def test_a_part_of_the_scores_is_no_numbers(project):
     ask(project, traffic_of(project, "none"))
     ask(project, traffic_of(project, "none", 30, seed=5), without_scores)
-    seen = unsure(project, "30 of 330 answers have a score that is no number", "No drift in the")
+    seen = assert_unsure(project, "30 of 330 answers have a score that is no number", "No drift in the")
     assert seen.window["queries"] == 300
 
 
 def test_a_log_of_another_version(project):
     ask(project, traffic_of(project, "none"), lambda answer: replace(answer, index_version="0123456789ab"))
-    unsure(project, "300 queries were answered by other versions (0123456789ab)")
+    assert_unsure(project, "300 queries were answered by other versions (0123456789ab)")
 
 
 def test_the_part_of_the_live_version_is_measured(project):
@@ -138,7 +138,7 @@ def test_the_part_of_the_live_version_is_measured(project):
 
 def test_hashed_texts(project):
     ask(project, traffic_of(project, "none"), store_text=False)
-    seen = unsure(project, "hashes in the place of texts", "serve.query_log.store_text", "No drift in the ")
+    seen = assert_unsure(project, "hashes in the place of texts", "serve.query_log.store_text", "No drift in the ")
     assert seen.auc is None
 
 
@@ -153,19 +153,19 @@ def test_hashed_texts_do_not_hide_a_drift(project):
 def test_a_damaged_log(project):
     (project / "logs").mkdir()
     (project / "logs/queries.db").write_bytes(b"this is no database" * 100)
-    unsure(project, "cannot be read", "Move it away")
+    assert_unsure(project, "cannot be read", "Move it away")
 
 
 def test_a_log_with_damaged_rows(project):
     ask(project, traffic_of(project, "none"))
     with sqlite3.connect(project / "logs/queries.db") as connection:
         connection.execute("UPDATE queries SET results = 'no list' WHERE id = 5")
-    unsure(project, "cannot be read")
+    assert_unsure(project, "cannot be read")
 
 
 def test_nothing_is_published(project):
     shutil.rmtree(project / "published")
-    unsure(project, "There is no index in")
+    assert_unsure(project, "There is no index in")
 
 
 def test_a_reference_of_another_version(project):
@@ -173,26 +173,26 @@ def test_a_reference_of_another_version(project):
     notes = project / REFERENCES / current_version(project) / "manifest.json"
     write_json(notes, read_json(notes) | {"version": "0123456789ab"})
     ask(project, traffic_of(project, "none"))
-    unsure(project, "is that of version 0123456789ab", "Remove")
+    assert_unsure(project, "is that of version 0123456789ab", "Remove")
 
 
 def test_a_reference_of_another_model(project):
     look(project)
     notes = project / REFERENCES / current_version(project) / "manifest.json"
     write_json(notes, read_json(notes) | {"model": OTHER_MODEL})
-    unsure(project, f"is of model {OTHER_MODEL}", "Remove")
+    assert_unsure(project, f"is of model {OTHER_MODEL}", "Remove")
 
 
 def test_a_damaged_reference(project):
     look(project)
     folder = project / REFERENCES / current_version(project)
     (folder / "traffic.parquet").write_bytes(b"torn")
-    unsure(project, "traffic.parquet cannot be read", "Remove its folder")
+    assert_unsure(project, "traffic.parquet cannot be read", "Remove its folder")
 
 
 def test_tables_that_the_index_was_not_made_from(project):
     write_tables(project, "tabby")
-    unsure(project, "has no reference, and data/validated holds other tables", "dvc repro")
+    assert_unsure(project, "has no reference, and data/validated holds other tables", "dvc repro")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -202,7 +202,7 @@ def test_tables_that_the_index_was_not_made_from(project):
 def test_a_window_that_is_accepted_becomes_the_reference(project):
     ask(project, traffic_of(project, "new-topic"))
     assert look(project, take_over=True).verdict == "drift"
-    unsure(project, "No query was logged in this time.")  # what made the reference is not compared with it
+    assert_unsure(project, "No query was logged in this time.")  # what made the reference is not compared with it
     ask(project, traffic_of(project, "new-topic", seed=2))
     seen = look(project)
     assert seen.verdict == "quiet"
