@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+from hashlib import sha256
+
+import numpy as np
 import pytest
 import torch
 
+from unimr.config import load_params
 from unimr.model.text_encoder import NgramTextEncoder, attention_pool
 from unimr.model.tokenizer import NgramTokenizer
+
+from ..index.small_index import PROJECT
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +86,19 @@ def test_attention_pool_leaves_padding_out():
     states = torch.tensor([[[1.0], [3.0], [100.0]]])
     mask = torch.tensor([[True, True, False]])
     assert attention_pool(states, torch.tensor([[0.0, 0.0, 50.0]]), mask).item() == pytest.approx(2.0)
+
+
+def test_the_gradient_of_a_batch_of_full_size_is_the_same_bits_every_time():
+    params = load_params(PROJECT)
+    encoder = NgramTextEncoder(params.model.text, params.model.dim)
+    tokenizer = NgramTokenizer(params.model.text.buckets, params.model.text.ngram_max, params.model.text.max_words)
+    rng = np.random.default_rng(0)
+    texts = [" ".join(f"word{number}" for number in rng.zipf(1.3, 20)) for _ in range(params.train_text.batch_size)]
+    batch = tokenizer.batch([tokenizer.words(text) for text in texts])
+    found = set()
+    for _ in range(4):
+        encoder.zero_grad()
+        encoder(batch).pooled.square().sum().backward()
+        gradients = [each.grad for each in encoder.parameters() if each.grad is not None and not each.grad.is_sparse]
+        found.add(sha256(b"".join(each.numpy().tobytes() for each in gradients)).hexdigest())
+    assert len(found) == 1
