@@ -44,7 +44,7 @@ monitor-ui: setup ## all looks at the traffic in Evidently's pages, until Ctrl-C
 	@exec evidently ui --workspace reports/monitoring/workspace --host 127.0.0.1 --port 8001
 
 test: setup ## run the tests, two files at a time (minutes)
-	python -m pytest --numprocesses 2 --dist loadgroup
+	python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
 test-slow: setup ## run the long tests too: a hundred kills
 	python -m pytest -m "slow or not slow"
