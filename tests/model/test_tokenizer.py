@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from unimr.model.tokenizer import NgramTokenizer, by_length, ngram_buckets
+from unimr.model.tokenizer import NgramTokenizer, by_length, in_parts, ngram_buckets
 
 PINNED = {
     "cat": [17320, 23208, 26074, 31573, 55644, 89058, 109644, 111526, 114243, 122735, 130364],
@@ -118,7 +118,7 @@ def test_forgetting_changes_no_batch(tokenizer):
 def test_texts_are_cut_into_parts_with_the_least_padding():
     lengths = [5, 1, 9, 5, 1, 1]
     parts = by_length([np.zeros(length) for length in lengths], 2)
-    assert [part.tolist() for part in parts] == [[1, 4, 5], [0, 3, 2]]  # 3 * 1 + 3 * 9 words; [4, 2] would be 20 + 18
+    assert [part.tolist() for part in parts] == [[1, 4, 5], [0, 3, 2]]  # 3 * 4 + 3 * 12 words; [5, 1] would be 40 + 12
     assert len(by_length([np.zeros(2)] * 4, 3)) == 1  # nothing to gain
 
 
@@ -126,10 +126,32 @@ def test_texts_are_cut_into_parts_with_the_least_padding():
 def test_no_other_cut_has_less_padding(parts):
     lengths = np.random.default_rng(0).integers(1, 12, 20)
     found = by_length([np.zeros(length) for length in lengths], parts)
-    ordered = np.sort(lengths)
+    widths = -(-lengths // 4) * 4
     padded = [
-        sum(len(part) * part.max() for part in np.split(ordered, cuts))
-        for cuts in itertools.combinations(range(1, len(lengths)), parts - 1)
+        sum(len(part) * part.max() for part in np.split(np.sort(widths), cuts))
+        for cuts in itertools.combinations(range(3, len(lengths), 3), parts - 1)
     ]
-    assert sum(len(part) * lengths[part].max() for part in found) == min(padded)
+    assert sum(len(part) * widths[part].max() for part in found) == min(padded)
     assert sorted(np.concatenate(found)) == list(range(len(lengths)))
+
+
+def test_training_batches_come_in_few_shapes_and_hold_the_same():
+    tokenizer = NgramTokenizer(1024, 3, 20)
+    rng = np.random.default_rng(0)
+    shapes = set()
+    for _ in range(20):
+        texts = [
+            tokenizer.words(" ".join(f"w{n}" for n in rng.integers(0, 400, rng.integers(1, 9)))) for _ in range(64)
+        ]
+        batches, order = in_parts(tokenizer, texts, 2)
+        assert sorted(order) == list(range(64))
+        found = []
+        for batch in batches:
+            ngrams = np.split(batch.buckets.numpy(), batch.offsets[1:].numpy())
+            found += [
+                [ngrams[n].tolist() for n in row[of].tolist()] for row, of in zip(batch.words, batch.mask, strict=True)
+            ]
+            shapes |= {("words", *batch.words.shape), ("distinct", *batch.offsets.shape)}
+        assert found == [[tokenizer.ngrams[number].tolist() for number in texts[place]] for place in order]
+    assert len(shapes) < 12
+    assert all(shape[-1] % (128 if shape[0] == "distinct" else 4) == 0 for shape in shapes)

@@ -10,11 +10,18 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
 from unimr.data.text import segment
+
+TOKENS_STEP, DISTINCT_STEP, CUTS = 4, 128, 8
+"""Training batches come in few shapes: texts are padded to a multiple of so many words, the distinct words of a batch
+to a multiple of so many, and a batch is cut at so many places. On a CPU the kernels of every new shape are compiled
+first, which took a third of the time of a step.
+"""
 
 
 @dataclass(frozen=True)
@@ -59,14 +66,16 @@ class NgramTokenizer:
             self.ngrams.append(ngram_buckets(form, self.buckets, self.ngram_max))
         return number
 
-    def batch(self, texts: Sequence[np.ndarray]) -> WordBatch:
-        """Join the word numbers of several texts into one padded batch."""
+    def batch(self, texts: Sequence[np.ndarray], few_shapes: bool = False) -> WordBatch:
+        """Join the word numbers of several texts into one padded batch; for training, of one of few shapes."""
         lengths = np.array([len(text) for text in texts])
         distinct, inverse = np.unique(np.concatenate(texts), return_inverse=True)
-        mask = np.arange(lengths.max()) < lengths[:, None]
+        mask = np.arange(_rounded(lengths.max(), TOKENS_STEP if few_shapes else 1)) < lengths[:, None]
         words = np.zeros(mask.shape, dtype=np.int64)
         words[mask] = inverse
         ngrams = [self.ngrams[number] for number in distinct]
+        if few_shapes:  # by words that stand nowhere, of an n-gram that is there already
+            ngrams += [ngrams[-1][-1:]] * (_rounded(len(ngrams), DISTINCT_STEP) - len(ngrams))
         offsets = np.cumsum([0] + [len(found) for found in ngrams[:-1]])
         return WordBatch(
             torch.from_numpy(np.concatenate(ngrams)),
@@ -86,17 +95,25 @@ class NgramTokenizer:
         self.ngrams.clear()
 
 
+def in_parts(tokenizer: NgramTokenizer, texts: Sequence[np.ndarray], parts: int) -> tuple[list[WordBatch], np.ndarray]:
+    """Batches of a training step, texts of like length together, and the place of each row in `texts` `[texts]`."""
+    places = by_length(texts, parts)
+    batches = [tokenizer.batch([texts[place] for place in part], few_shapes=True) for part in places]
+    return batches, np.concatenate(places)
+
+
 def by_length(texts: Sequence[np.ndarray], parts: int) -> list[np.ndarray]:
-    """Places of the texts, sorted by their number of words and cut into at most `parts` with the least padding."""
+    """Places of the texts, sorted by their number of words and cut into at most `parts` with little padding."""
     lengths = np.array([len(text) for text in texts])
     order = np.argsort(lengths, kind="stable")
-    return np.split(order, _least_padding(lengths[order], parts))
+    return np.split(order, _least_padding(_rounded(lengths[order], TOKENS_STEP), parts))
 
 
-def _least_padding(lengths: np.ndarray, parts: int) -> list[int]:
-    """Where to cut sorted lengths into at most `parts`, so that texts times longest, summed over parts, is least."""
-    ends = [*(np.flatnonzero(np.diff(lengths)) + 1).tolist(), len(lengths)]
-    best = {end: (end * int(lengths[end - 1]), [0]) for end in ends}  # end → (padded words up to it, where parts begin)
+def _least_padding(widths: np.ndarray, parts: int) -> list[int]:
+    """Where to cut sorted widths into at most `parts`, so that texts times widest, summed over parts, is least."""
+    count = len(widths)
+    ends = [*range(-(-count // CUTS), count, -(-count // CUTS)), count]
+    best = {end: (end * int(widths[end - 1]), [0]) for end in ends}  # end → (padded words up to it, where parts begin)
     for _ in range(parts - 1):
         shorter = best
         best = {
@@ -104,14 +121,19 @@ def _least_padding(lengths: np.ndarray, parts: int) -> list[int]:
                 [
                     shorter[end],
                     *(
-                        (shorter[cut][0] + (end - cut) * int(lengths[end - 1]), [*shorter[cut][1], cut])
+                        (shorter[cut][0] + (end - cut) * int(widths[end - 1]), [*shorter[cut][1], cut])
                         for cut in ends[:place]
                     ),
                 ]
             )
             for place, end in enumerate(ends)
         }
-    return best[len(lengths)][1][1:]
+    return best[count][1][1:]
+
+
+def _rounded(count: Any, step: int) -> Any:
+    """The next multiple of `step`."""
+    return -(-count // step) * step
 
 
 def ngram_buckets(form: str, buckets: int, ngram_max: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from torch import nn
 
 from unimr.files import read_json
 from unimr.model.retriever import UnifiedRetriever
-from unimr.model.tokenizer import NgramTokenizer, WordBatch, by_length
+from unimr.model.tokenizer import NgramTokenizer, WordBatch, in_parts
 from unimr.params import TrainJointParams
 from unimr.training.augment import augment
 from unimr.training.corpus import TextCorpus
@@ -125,9 +125,8 @@ class JointTask:
         corpus, items = self.data.corpus, pictures.items.tolist()
         shown = np.array([place for place, item in enumerate([*items, *items]) if corpus.has_caption(item)])
         words = [corpus.dropped(corpus.caption(items[place % len(items)], rng), rng) for place in shown]
-        places = by_length(words, PARTS)
-        parts = [corpus.tokenizer.batch([words[place] for place in part]) for part in places]
-        return CaptionBatch(parts, torch.from_numpy(shown[np.concatenate(places)]))
+        parts, order = in_parts(corpus.tokenizer, words, PARTS)
+        return CaptionBatch(parts, torch.from_numpy(shown[order]))
 
     def _draw_compositions(self, rng: np.random.Generator) -> ComposedBatch:
         places = rng.integers(0, len(self.data.compositions), COMPOSED_BATCH)
@@ -135,7 +134,8 @@ class JointTask:
         words = [pair.words[rng.integers(len(pair.words))] for pair in chosen]
         pictures, _ = self.data.pictures.pairs(np.array([pair.base for pair in chosen]), rng)
         variants = torch.tensor([pair.variant for pair in chosen])
-        return ComposedBatch(self.data.pictures.pixels(pictures), self.data.corpus.tokenizer.batch(words), variants)
+        changes = self.data.corpus.tokenizer.batch(words, few_shapes=True)
+        return ComposedBatch(self.data.pictures.pixels(pictures), changes, variants)
 
     def __call__(self, batch: JointBatch) -> tuple[torch.Tensor, dict[str, float], int]:
         """Weighted sum of the losses of all kinds."""

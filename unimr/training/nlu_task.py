@@ -16,7 +16,7 @@ from unimr.data.mixture import draw_shares
 from unimr.data.text import segment
 from unimr.model.nlu import CATALOGUE_LABELS, Labels, NluOutput, tag_words
 from unimr.model.retriever import UnifiedRetriever
-from unimr.model.tokenizer import NgramTokenizer, WordBatch, by_length
+from unimr.model.tokenizer import NgramTokenizer, WordBatch, in_parts
 from unimr.params import TrainNluParams
 from unimr.training.corpus import drawn_by
 from unimr.training.losses.proxy import ProxyLoss
@@ -81,19 +81,21 @@ class UtteranceSet:
     def batch(self, size: int, rng: np.random.Generator) -> NluBatch:
         """Random utterances."""
         drawn = drawn_by(self._shares, len(self.texts), size, rng)
-        chosen = [drawn[part] for part in by_length([self.words[number] for number in drawn], PARTS)]
-        numbers = np.concatenate(chosen)
+        parts, order = in_parts(self.tokenizer, [self.words[number] for number in drawn], PARTS)
+        numbers = drawn[order]
+        ends = np.cumsum([len(part.mask) for part in parts])[:-1]
         return NluBatch(
-            [self.tokenizer.batch([self.words[number] for number in part]) for part in chosen],
-            [self._padded_tags(part) for part in chosen],
+            parts,
+            [self._padded_tags(of, part.mask) for of, part in zip(np.split(numbers, ends), parts, strict=True)],
             torch.from_numpy(self.intents[numbers]),
             torch.from_numpy(self.items[numbers]),
             [self.texts[number] for number in numbers],
         )
 
-    def _padded_tags(self, numbers: np.ndarray) -> torch.Tensor:
-        tags = [torch.from_numpy(self.tags[number]) for number in numbers]
-        return nn.utils.rnn.pad_sequence(tags, batch_first=True, padding_value=NO_TAG)
+    def _padded_tags(self, numbers: np.ndarray, mask: torch.Tensor) -> torch.Tensor:
+        tags = torch.full(mask.shape, NO_TAG)
+        tags[mask] = torch.from_numpy(np.concatenate([self.tags[number] for number in numbers]))
+        return tags
 
 
 def nlu_losses(outputs: Sequence[NluOutput], batch: NluBatch) -> tuple[torch.Tensor, dict[str, float]]:
@@ -110,10 +112,8 @@ def nlu_losses(outputs: Sequence[NluOutput], batch: NluBatch) -> tuple[torch.Ten
 def asked_loss(vectors: torch.Tensor, items: torch.Tensor, proxy_loss: ProxyLoss) -> torch.Tensor:
     """Proxy loss of the utterances `[batch, dim]` that ask for an item; `items [batch]` is -1 where none is asked."""
     items = items.to(vectors.device)
-    wanted = items >= 0
-    if not wanted.any():
-        return vectors.sum() * 0
-    loss: torch.Tensor = proxy_loss(vectors[wanted], F.one_hot(items[wanted], len(proxy_loss.proxies)).float())
+    targets = F.one_hot(items.clamp_min(0), len(proxy_loss.proxies)).float() * (items >= 0)[:, None]
+    loss: torch.Tensor = proxy_loss(vectors, targets)
     return loss
 
 

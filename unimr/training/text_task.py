@@ -12,7 +12,7 @@ from torch import nn
 
 from unimr.model.image_encoder import ConvNet, on_background
 from unimr.model.text_encoder import NgramTextEncoder
-from unimr.model.tokenizer import WordBatch, by_length
+from unimr.model.tokenizer import WordBatch, in_parts
 from unimr.params import ModelParams, TrainTextParams
 from unimr.training.augment import augment
 from unimr.training.corpus import TextCorpus, ngram_idf
@@ -40,9 +40,7 @@ def draw_texts(corpus: TextCorpus, size: int, rng: np.random.Generator) -> TextB
     """A batch of train texts with words left out at random, sorted by length."""
     numbers = corpus.sample(size, rng)
     words = [corpus.dropped(number, rng) for number in numbers]
-    places = by_length(words, PARTS)
-    parts = [corpus.tokenizer.batch([words[place] for place in part]) for part in places]
-    order = np.concatenate(places)
+    parts, order = in_parts(corpus.tokenizer, words, PARTS)
     return TextBatch(parts, corpus.targets(numbers[order]), [corpus.texts[number] for number in numbers[order]])
 
 

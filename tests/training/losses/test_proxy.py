@@ -92,3 +92,10 @@ def test_an_excluded_item_neither_attracts_nor_repels():
     loss(vectors, torch.tensor([[1.0, 0.0, -1.0]])).backward()
     gradients = loss.proxies.grad.abs().sum(1)
     assert gradients[0] > 0 and gradients[1] > 0 and gradients[2] == 0
+
+
+def test_a_row_of_zeros_does_not_count():
+    loss, vectors = ProxyLoss(3, 4, [2, 4]), torch.nn.functional.normalize(torch.randn(3, 4), dim=-1)
+    targets = torch.tensor([[0.0, 1, 0], [0, 0, 0], [0.5, 0, 0.5]])
+    assert torch.allclose(loss(vectors, targets), loss(vectors[[0, 2]], targets[[0, 2]]))
+    assert float(loss(vectors, torch.zeros(3, 3)).detach()) == 0

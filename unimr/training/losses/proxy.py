@@ -29,7 +29,7 @@ class ProxyLoss(nn.Module):
     Inputs:
         embeddings: `[batch, dim]`, unit length.
         targets: share of each item in each embedding `[batch, items]`, the shares of a row sum to 1; -1 where the
-            item is neither a positive nor a negative of the embedding.
+            item is neither a positive nor a negative of the embedding. A row of zeros does not count.
 
     Relation to the other losses: `InfoNCELoss` contrasts the members of a batch with each other and needs no list of
     items; it is for catalogues too large to count.
@@ -50,13 +50,14 @@ class ProxyLoss(nn.Module):
         self.max_log_inverse_temperature = -math.log(min_temperature)
 
     def forward(self, embeddings: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Mean loss over the batch and the Matryoshka dimensions, a scalar."""
+        """Mean loss over the rows that count and the Matryoshka dimensions, a scalar."""
         scale = self.log_inverse_temperature.clamp(max=self.max_log_inverse_temperature).exp()
         shares, excluded = targets.clamp_min(0), targets < 0
+        counted = shares.any(-1).sum().clamp_min(1)
         losses = []
         for dim in self.matryoshka_dims:
             left, right = F.normalize(embeddings[:, :dim], dim=-1), F.normalize(self.proxies[:, :dim], dim=-1)
             logits = (left @ right.T).float() * scale  # [batch, items]
             logits = logits.masked_fill(excluded, -1e4)
-            losses.append(-(shares * logits.log_softmax(-1)).sum(-1).mean())
+            losses.append(-(shares * logits.log_softmax(-1)).sum() / counted)
         return torch.stack(losses).mean()
