@@ -15,8 +15,8 @@ STAGES = (  # in the order they run
     "evaluate", "embed", "index", "monitor",
 )  # fmt: skip
 CI_SECONDS = 90
-BUSY = 3
-"""How much slower a shared machine may be before a time limit counts as missed."""
+BUSY = 5
+"""How much slower may be a shared machine that runs other tests meanwhile, before a time limit counts as missed."""
 
 GATES = {
     ("name_to_name", "mrr"): 0.12,
