@@ -111,3 +111,15 @@ def test_it_is_measured_on_the_same_files(root):
     assert rows["flickr", "text_to_image", "de"]["gallery"] == 2
     assert rows["massive", "nlu", "en"]["intent_accuracy"] == 1.0
     assert ("tatoeba", "sentence_to_english", "de") in rows
+
+
+def test_the_rest_of_the_pipeline_knows_them_too(root):
+    for stage in ("evaluate", "embed", "index", "monitor"):
+        run_stage(stage, root)
+    written = yaml.safe_load((PROJECT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    named = [
+        next(iter(each)) if isinstance(each, dict) else each
+        for of in written.values()
+        for each in of.get("metrics", [])
+    ]
+    assert [path for path in named if not (root / path).exists()] == []

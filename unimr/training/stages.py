@@ -46,7 +46,7 @@ def run_train_image(params: Params, root: Path) -> None:
     task = ImageTask(params.model, stage, pictures)
     work = _train(task, params, "train_image", root, [], Rates(stage.learning_rate, 0.0))
     parts = {"image_encoder": task.encoder, "proxy_loss": task.proxy_loss}
-    _save(root, "train_image", parts, params, {}, work)
+    _save(root, "train_image", parts, params, None, work)
 
 
 def run_train_text(params: Params, root: Path) -> None:
@@ -186,11 +186,11 @@ def _hash_of_files(paths: list[Path]) -> str:
 
 
 def _save(
-    root: Path, stage: str, parts: dict[str, nn.Module], params: Params, metrics: dict[str, float], work: Path
+    root: Path, stage: str, parts: dict[str, nn.Module], params: Params, metrics: dict[str, float] | None, work: Path
 ) -> None:
-    """Save the parts and the metrics, then drop the checkpoints: the result is whole."""
-    save_parts(root / MODELS / stage, parts, _notes(params, root), metrics)
-    if metrics:
+    """Save the parts and, where the stage is measured, the metrics; then drop the checkpoints: the result is whole."""
+    save_parts(root / MODELS / stage, parts, _notes(params, root), metrics or {})
+    if metrics is not None:  # what can be measured depends on the tables: it may be nothing
         write_json(root / "metrics" / f"{stage}.json", metrics)
     shutil.rmtree(work)
 
