@@ -46,6 +46,11 @@ def test_what_cannot_be_read_is_named_and_not_guessed(lexicon, label, text):
     assert (reading.filters, reading.count, reading.unread) == ([], None, [text])
 
 
+@pytest.mark.parametrize("label", ["subject", "weather_descriptor"])
+def test_slots_that_are_no_filters_by_nature_are_not_missed(lexicon, label):
+    assert read_slots([slot(label, "snow")], lexicon, "en").unread == []
+
+
 @pytest.mark.parametrize(("text", "count"), [("3", 3), ("three", 3), ("９", 9), ("0", 1), ("9999", MAX_RESULTS)])
 def test_count(lexicon, text, count):
     assert read_slots([slot("count", text)], lexicon, "en").count == count

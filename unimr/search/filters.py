@@ -94,7 +94,7 @@ def read_slots(slots: Sequence[PredictedSlot], lexicon: SlotLexicon, lang: str |
         if found:
             filters += found
             values[slot.text] = ", ".join(str(each.value) for each in found)
-        elif slot.label != "subject" and slot.text not in values:
+        elif slot.label in (*FILTER_SLOTS, "time", "count") and slot.text not in values:
             unread.append(slot.text)
     return SlotReading(filters, count, unread, values)
 
