@@ -172,6 +172,13 @@ def made(root: Path) -> dict[str, str]:
     return of_files | {"version": read_json(root / "metrics/index.json")["version"]}
 
 
+def dvc_holders(root: Path) -> set[int]:
+    """Processes that DVC believes to read or write here; it forgets one that has ended when that is in its way."""
+    found = read_json(root / ".dvc/tmp/rwlock")
+    readers = {each["pid"] for of_path in found.get("read", {}).values() for each in of_path}
+    return readers | {each["pid"] for each in found.get("write", {}).values()}
+
+
 def test_fifteen_kills_leave_one_whole_version_and_what_runs_that_nobody_killed_make(factory, project, tmp_path):
     root = factory.root
     before = parameters(root)
@@ -183,7 +190,7 @@ def test_fifteen_kills_leave_one_whole_version_and_what_runs_that_nobody_killed_
     wait_until(lambda: not running(root, *OF_A_RUN), GONE_SECONDS * BUSY)
     assert parameters(root) == before
     assert is_free(root / ".work/pipeline.lock") and is_free(root / "published/.lock")
-    assert read_json(root / ".dvc/tmp/rwlock") == {}
+    assert not any(psutil.pid_exists(pid) for pid in dvc_holders(root))
     assert list(root.rglob("*.tmp-*")) == []
     live = made(root)["version"]
     assert current_version(root) == verify_version(versions_folder(root) / live)["version"] == live
