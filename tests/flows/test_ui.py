@@ -183,7 +183,7 @@ def test_a_bad_port_is_named(factory_root, tmp_path):
 def bare_copy(root: Path, place: Path) -> Path:
     """A project folder with the code of another one and nothing of its state."""
     made = place / "project"
-    state = {".prefect", ".git", ".dvc", "data", "docs", "tests"}
+    state = {".prefect", ".git", ".dvc", "data", "docs"}
     shutil.copytree(root, made, ignore=lambda folder, names: state & {*names} if Path(folder) == root else set())
     return made
 
