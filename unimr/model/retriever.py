@@ -19,6 +19,7 @@ from unimr.errors import UnimrError
 from unimr.files import atomic_folder, read_json, write_json
 from unimr.model.image_encoder import ConvNet, at_scales, decode_rgba, to_pixels
 from unimr.model.manifest import WEIGHTS, verify_manifest, write_manifest
+from unimr.model.names import KNOWN_NAMES, KnownNames
 from unimr.model.nlu import CATALOGUE_LABELS, FusionGate, Labels, NluModule, NluOutput, Understanding, decode_slots
 from unimr.model.text_encoder import NgramTextEncoder, TextStates
 from unimr.model.tokenizer import NgramTokenizer, WordBatch
@@ -50,6 +51,7 @@ class UnifiedRetriever(nn.Module):
         nn.init.zeros_(self.composition.weight)
         nn.init.zeros_(self.composition.bias)
         self.tokenizer = NgramTokenizer(params.text.buckets, params.text.ngram_max, params.text.max_words)
+        self.known_names = KnownNames()
 
     @property
     def device(self) -> torch.device:
@@ -128,7 +130,9 @@ class UnifiedRetriever(nn.Module):
         labels, found = self.nlu.labels, []
         intents, tags = nlu.intent_logits.float().softmax(-1).cpu(), nlu.tag_logits.float().softmax(-1).cpu()
         for text, intent, tag in zip(texts, intents, tags, strict=True):
-            slots = decode_slots(text, segment(text)[: self.params.text.max_words], tag, labels)
+            words = segment(text)[: self.params.text.max_words]
+            slots = decode_slots(text, words, tag, labels)
+            slots = self.known_names.complete(text, words, slots, tag[:, labels.content_tags].sum(-1).tolist())
             found.append(Understanding(labels.intents[int(intent.argmax())], float(intent.max()), slots))
         return found
 
@@ -144,12 +148,15 @@ class UnifiedRetriever(nn.Module):
     def save(self, folder: Path, notes: dict[str, Any], metrics: dict[str, float] | None = None) -> None:
         """Save as a folder: `config.json`, `model.safetensors`, `metrics.json`, `manifest.json`; atomically.
 
-        A model with other labels than those of the default catalogue has them in `labels.json`.
+        A model with other labels than those of the default catalogue has them in `labels.json`, and one that knows
+        names has them in `names.txt`.
         """
         with atomic_folder(folder) as temporary:
             write_json(temporary / "config.json", self.params.model_dump())
             if self.nlu.labels != CATALOGUE_LABELS:
                 write_json(temporary / LABELS, {"intents": self.nlu.labels.intents, "slots": self.nlu.labels.slots})
+            if self.known_names.forms:
+                self.known_names.write(temporary / KNOWN_NAMES)
             weights = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
             (temporary / WEIGHTS).write_bytes(save(weights))  # save_file would hide that the disk is full
             write_json(temporary / "metrics.json", metrics or {})
@@ -173,6 +180,7 @@ class UnifiedRetriever(nn.Module):
         # Weights are read into empty modules: drawing random ones first would double the time.
         with torch.device("meta"):
             model = cls(params, Labels.read(folder / LABELS))
+        model.known_names = KnownNames.read(folder / KNOWN_NAMES)
         try:
             model.load_state_dict(load_file(folder / WEIGHTS), assign=True)
         except RuntimeError as error:

@@ -17,6 +17,7 @@ from unimr.data.tables import read_table
 from unimr.files import sha256_of, write_json
 from unimr.model.image_encoder import ConvNet
 from unimr.model.manifest import MANIFEST
+from unimr.model.names import KnownNames
 from unimr.model.nlu import Labels
 from unimr.model.retriever import UnifiedRetriever
 from unimr.model.tokenizer import NgramTokenizer
@@ -83,6 +84,7 @@ def run_train_nlu(params: Params, root: Path) -> None:
     work = _train(
         task, params, "train_nlu", root, ["train_text"], Rates(stage.learning_rate, stage.table_learning_rate)
     )
+    retriever.known_names = KnownNames.of_tables(read_table(root / TABLES, "texts"), labels)
     metrics = measure_nlu(retriever.eval(), root / TABLES)
     parts = {"text_encoder": retriever.text_encoder, "nlu": retriever.nlu}
     _save(root, "train_nlu", parts, params, metrics, work)
@@ -103,6 +105,7 @@ def run_train_joint(params: Params, root: Path) -> None:
     task = JointTask(stage, retriever, proxy_loss, _joint_data(params, root, items, retriever.tokenizer))
     rates = Rates(stage.learning_rate, stage.table_learning_rate)
     work = _train(task, params, "train_joint", root, ["train_image", "train_text", "train_nlu"], rates)
+    retriever.known_names = KnownNames.of_tables(read_table(root / TABLES, "texts"), retriever.nlu.labels)
     metrics = measure_text(retriever, root / TABLES) | measure_nlu(retriever, root / TABLES)
     check_retained(root / MODELS, metrics, stage.regression_margin)
     retriever.save(root / MODELS / "train_joint", _notes(params, root), metrics)
