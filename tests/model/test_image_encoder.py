@@ -25,11 +25,27 @@ def test_a_wide_picture_is_padded_not_squeezed(draw):
     assert (rgba[3, 24:] == 0).all()
 
 
-def test_a_smaller_picture_stands_in_the_middle(draw):
-    rgba = decode_rgba(draw((0, 0, 255, 255), size=(16, 16)), 32)
-    assert rgba.shape == (4, 32, 32)
-    assert rgba[3, 16, 16] == 255
-    assert rgba[3, 0, 0] == 0
+def test_a_smaller_picture_fills_the_canvas(draw):
+    assert (decode_rgba(draw((0, 0, 255, 255), size=(16, 16)), 32)[3] == 255).all()
+
+
+def test_a_drawing_is_the_same_whatever_its_margins():
+    canvas = Image.new("RGBA", (64, 64), (0, 0, 0, 0))
+    canvas.paste((255, 0, 0, 255), (20, 30, 36, 46))
+    assert (decode_rgba(png(canvas), 32) == decode_rgba(png(canvas.crop((20, 30, 36, 46))), 32)).all()
+
+
+def test_a_picture_of_nothing_and_a_thin_line_are_pictures():
+    assert not decode_rgba(png(Image.new("RGBA", (64, 64), (0, 0, 0, 0))), 32)[3].any()
+    line = Image.new("RGBA", (500, 500), (0, 0, 0, 0))
+    line.paste((0, 0, 255, 255), (0, 250, 500, 251))
+    assert decode_rgba(png(line), 32)[3, 15:17].any()
+
+
+def png(picture):
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 @pytest.mark.parametrize(("kind", "mode"), [("PNG", "L"), ("PNG", "P"), ("JPEG", "RGB"), ("WEBP", "RGBA")])

@@ -20,15 +20,20 @@ SCALES = (0.85, 1.0, 1.15)
 def decode_rgba(data: bytes, size: int) -> np.ndarray:
     """Decode an encoded picture to `[4, size, size]` uint8, with transparency, aspect ratio kept by padding.
 
+    Transparent margins are cut off: how much of its canvas a drawing fills is a habit of its artist, not what it shows.
+
     Raises:
         UnimrError: the bytes are no PNG, JPEG or WebP picture of bounded size.
     """
     picture = open_picture(data).convert("RGBA")
+    drawn = picture.getchannel("A").getbbox()
+    picture = picture.crop(drawn) if drawn else picture
     if picture.size != (size, size):
-        picture.thumbnail((size, size), Image.Resampling.LANCZOS)
-        canvas = Image.new("RGBA", (size, size), (255, 255, 255, 0))
-        canvas.paste(picture, ((size - picture.width) // 2, (size - picture.height) // 2))
-        picture = canvas
+        scale = size / max(picture.size)
+        sides = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+        fitted = picture.resize(sides, Image.Resampling.LANCZOS)
+        picture = Image.new("RGBA", (size, size), (255, 255, 255, 0))
+        picture.paste(fitted, ((size - fitted.width) // 2, (size - fitted.height) // 2))
     return np.asarray(picture).transpose(2, 0, 1)
 
 
