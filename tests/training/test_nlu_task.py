@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from unimr.data.tables import read_table
 from unimr.model.nlu import INTENTS, TAGS, NluOutput
 from unimr.model.tokenizer import NgramTokenizer
-from unimr.training.nlu_task import NO_TAG, NluBatch, UtteranceSet, nlu_losses
+from unimr.training.losses.proxy import ProxyLoss
+from unimr.training.nlu_task import NO_TAG, NluBatch, UtteranceSet, asked_loss, nlu_losses
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +65,10 @@ def test_right_answers_cost_less_than_wrong_ones(utterances):
     right, wrong = nlu_losses(answers(batch, 0), batch)[1], nlu_losses(answers(batch, 1), batch)[1]
     assert right["slots"] < 0.01 < 10 < wrong["slots"]
     assert right["intent"] < 3 < wrong["intent"]
+
+
+def test_only_utterances_that_ask_for_an_item_are_drawn_to_it():
+    proxies, vectors = ProxyLoss(3, 4, [4]), F.normalize(torch.randn(2, 4), dim=-1)
+    alone = asked_loss(vectors[:1], torch.tensor([2]), proxies)
+    assert torch.allclose(asked_loss(vectors, torch.tensor([2, -1]), proxies), alone)
+    assert float(asked_loss(vectors, torch.tensor([-1, -1]), proxies)) == 0

@@ -2,11 +2,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 
 from tests.quality.small_catalogue import ITEMS, is_test_item, item_id
 from unimr.data.tables import read_table
 from unimr.model.image_encoder import decode_rgba
-from unimr.training.image_task import draw_pictures
+from unimr.training.image_task import draw_pictures, picture_losses
+from unimr.training.losses.info_nce import InfoNCELoss
+from unimr.training.losses.proxy import ProxyLoss
 from unimr.training.pictures import Pictures
 
 SIDE = 16
@@ -40,6 +44,17 @@ def test_an_item_of_one_picture_is_paired_with_itself(tables):
     images = images[(images["split"] == "train") & (images["style"] == "google")]
     left, right = Pictures(images, SIDE).pairs(np.arange(5), np.random.default_rng(0))
     assert (left == right).all()
+
+
+def test_photographs_have_one_picture_an_item_in_a_batch(tables):
+    images = read_table(tables, "images")
+    photographs = Pictures(images[(images["split"] == "train") & (images["style"] == "google")], SIDE)
+    batch = draw_pictures(photographs, 10, np.random.default_rng(0))
+    assert (photographs.renderings, batch.rgba.shape) == (1, (10, 4, SIDE, SIDE))
+    assert batch.rgba.equal(photographs.pixels(batch.items.numpy()))
+    vectors = F.normalize(torch.randn(10, 8), dim=-1)
+    proxies, contrast = ProxyLoss(len(photographs.item_ids), 8, [8]), InfoNCELoss()
+    assert list(picture_losses(vectors, proxies, contrast, batch, 1.0)[1]) == ["image"]
 
 
 def test_pixels_are_those_of_the_picture(pictures, tables):

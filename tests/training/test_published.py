@@ -79,7 +79,7 @@ def root(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("published")
     write_sets(root / "sets")
     (root / "profiles").mkdir()
-    joint = TINY["train_joint"] | {"caption_weight": 1.0}
+    joint = TINY["train_joint"] | {"caption_weight": 1.0, "image_weight": 0.0}
     (root / "profiles/tiny.yaml").write_text(yaml.safe_dump(TINY | PUBLISHED | {"train_joint": joint}))
     params = (PROJECT / "params.yaml").read_text(encoding="utf-8").replace("profile: demo", "profile: tiny", 1)
     (root / "params.yaml").write_text(params.replace('root: ""', "root: sets", 1), encoding="utf-8")

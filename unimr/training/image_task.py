@@ -19,7 +19,10 @@ from unimr.training.pictures import Pictures
 
 @dataclass(frozen=True, repr=False)
 class ImageBatch:
-    """Two pictures of each item: `rgba [2 * items, 4, side, side]` (all lefts, then all rights), `items [items]`."""
+    """Two pictures of each item: `rgba [2 * items, 4, side, side]` (all lefts, then all rights), `items [items]`.
+
+    Where no item has more than one picture there is one of each: `rgba [items, 4, side, side]`.
+    """
 
     rgba: torch.Tensor
     items: torch.Tensor
@@ -53,19 +56,19 @@ class ImageTask:
         """Proxy loss on every picture plus the weighted contrast of the pairs."""
         vectors = embed_augmented(self.encoder, batch, self.proxy_loss.proxies.device)
         loss, report = picture_losses(vectors, self.proxy_loss, self.contrast, batch, self.params.contrast_weight)
-        return loss, report, 2 * len(batch.items)
+        return loss, report, len(batch.rgba)
 
 
 def draw_pictures(pictures: Pictures, size: int, rng: np.random.Generator) -> ImageBatch:
-    """A batch of `size` distinct items (or all there are), two pictures each."""
+    """A batch of `size` distinct items (or all there are), two pictures each if there are two."""
     items = pictures.draw_items(size, rng)
     left, right = pictures.pairs(items, rng)
-    rgba = pictures.pixels(np.concatenate([left, right]))
+    rgba = pictures.pixels(np.concatenate([left, right]) if pictures.renderings > 1 else left)
     return ImageBatch(rgba, torch.from_numpy(items), [pictures.item_ids[item] for item in items])
 
 
 def embed_augmented(encoder: nn.Module, batch: ImageBatch, device: torch.device) -> torch.Tensor:
-    """Unit vectors of the pictures of a batch, each changed at random `[2 * items, dim]`."""
+    """Unit vectors of the pictures of a batch, each changed at random `[pictures, dim]`."""
     return F.normalize(encoder(augment(batch.rgba.to(device))).float(), dim=-1)
 
 
@@ -74,6 +77,9 @@ def picture_losses(
 ) -> tuple[torch.Tensor, dict[str, float]]:
     """Losses of the vectors of augmented pictures: against all proxies, and rendering against rendering."""
     items = batch.items.to(vectors.device)
-    targets = F.one_hot(torch.cat([items, items]), len(proxy_loss.proxies)).float()
-    proxies, pairs = proxy_loss(vectors, targets), contrast(vectors[: len(items)], vectors[len(items) :], items)
+    targets = F.one_hot(items.repeat(len(vectors) // len(items)), len(proxy_loss.proxies)).float()
+    proxies = proxy_loss(vectors, targets)
+    if len(vectors) == len(items):
+        return proxies, {"image": float(proxies.detach())}
+    pairs = contrast(vectors[: len(items)], vectors[len(items) :], items)
     return proxies + contrast_weight * pairs, {"image": float(proxies.detach()), "pairs": float(pairs.detach())}

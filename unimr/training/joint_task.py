@@ -121,9 +121,11 @@ class JointTask:
         )
 
     def _draw_captions(self, pictures: ImageBatch, rng: np.random.Generator) -> CaptionBatch:
-        """A caption of each of the two views of every picture, in two languages as a rule."""
+        """A caption of every picture."""
         corpus, items = self.data.corpus, pictures.items.tolist()
-        shown = np.array([place for place, item in enumerate([*items, *items]) if corpus.has_caption(item)])
+        shown = np.array(
+            [place for place in range(len(pictures.rgba)) if corpus.has_caption(items[place % len(items)])]
+        )
         words = [corpus.dropped(corpus.caption(items[place % len(items)], rng), rng) for place in shown]
         parts, order = in_parts(corpus.tokenizer, words, PARTS)
         return CaptionBatch(parts, torch.from_numpy(shown[order]))
@@ -142,11 +144,17 @@ class JointTask:
         text = text_loss(self._embed, self.proxy_loss, batch.texts)
         report = {"text": float(text.detach())}
         vectors = embed_augmented(self.retriever.image_encoder, batch.pictures, self.proxy_loss.proxies.device)
-        pictures, picture_report = picture_losses(
-            vectors, self.proxy_loss, self.contrast, batch.pictures, CONTRAST_WEIGHT
-        )
+        loss = text
+        if self.params.image_weight:
+            pictures, picture_report = picture_losses(
+                vectors, self.proxy_loss, self.contrast, batch.pictures, CONTRAST_WEIGHT
+            )
+            loss, report = loss + self.params.image_weight * pictures, report | picture_report
         asked, nlu, nlu_report = self._utterance_losses(batch.utterances)
-        loss = text + asked + self.params.image_weight * pictures + self.params.nlu_weight * nlu
+        loss, report = (
+            loss + asked + self.params.nlu_weight * nlu,
+            report | {"asked": float(asked.detach())} | nlu_report,
+        )
         if batch.captions is not None:
             captions = self._caption_loss(vectors, batch.pictures.items, batch.captions)
             loss = loss + self.params.caption_weight * captions
@@ -156,7 +164,7 @@ class JointTask:
             loss = loss + COMPOSED_WEIGHT * composed
             report["composed"] = float(composed.detach())
         samples = len(batch.texts.texts) + len(batch.pictures.rgba) + len(batch.utterances.texts)
-        return loss, report | {"asked": float(asked.detach())} | picture_report | nlu_report, samples
+        return loss, report, samples
 
     def _embed(self, words: WordBatch) -> torch.Tensor:
         return self.retriever.embed_words(words, learn_nlu=False)[0]
@@ -170,9 +178,9 @@ class JointTask:
         return asked_loss(vectors, batch.items, self.proxy_loss), nlu, report
 
     def _caption_loss(self, pictures: torch.Tensor, items: torch.Tensor, batch: CaptionBatch) -> torch.Tensor:
-        """Contrast of every picture `[2 * items, dim]` with its caption, the other captions of the batch against it."""
+        """Contrast of every picture `[pictures, dim]` with its caption, the other captions of the batch against it."""
         captions = torch.cat([self._embed(part.to(pictures.device)) for part in batch.parts])
-        of_caption = torch.cat([items, items])[batch.order].to(pictures.device)
+        of_caption = items.repeat(len(pictures) // len(items))[batch.order].to(pictures.device)
         loss: torch.Tensor = self.caption_contrast(pictures[batch.order.to(pictures.device)], captions, of_caption)
         return loss
 

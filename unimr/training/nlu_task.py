@@ -110,7 +110,12 @@ def nlu_losses(outputs: Sequence[NluOutput], batch: NluBatch) -> tuple[torch.Ten
 
 
 def asked_loss(vectors: torch.Tensor, items: torch.Tensor, proxy_loss: ProxyLoss) -> torch.Tensor:
-    """Proxy loss of the utterances `[batch, dim]` that ask for an item; `items [batch]` is -1 where none is asked."""
+    """Proxy loss of the utterances `[batch, dim]` that ask for an item; `items [batch]` is -1 where none is asked.
+
+    Commands to an assistant ask for none: then it is 0, at no cost.
+    """
+    if bool((items < 0).all()):
+        return vectors.new_zeros(())
     items = items.to(vectors.device)
     targets = F.one_hot(items.clamp_min(0), len(proxy_loss.proxies)).float() * (items >= 0)[:, None]
     loss: torch.Tensor = proxy_loss(vectors, targets)

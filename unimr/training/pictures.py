@@ -39,6 +39,11 @@ class Pictures:
         """Read the train pictures of the validated tables."""
         return cls(read_table(folder, "images", ["item_id", "style", "image", "attributes", "split"]), side)
 
+    @property
+    def renderings(self) -> int:
+        """The most pictures that an item has: 1 for photographs, the number of styles for drawings."""
+        return int(np.diff(self._starts).max())
+
     def draw_items(self, size: int, rng: np.random.Generator) -> np.ndarray:
         """Numbers of distinct items, `size` or all there are; variants are drawn less often."""
         # The smallest of weighted random keys are a weighted sample without replacement (Efraimidis, Spirakis 2006).
