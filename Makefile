@@ -49,9 +49,9 @@ test: setup ## run the tests, two files at a time (minutes)
 test-slow: setup ## run the long tests too: a hundred kills
 	python -m pytest -m "slow or not slow"
 
-pictures: setup ## make docs/pictures anew (needs Chromium and, for the search page, `make demo`; minutes)
-	python -m pytest tests/system/test_browser.py tests/service/test_page_pictures.py -m "slow or not slow" \
-	  --pictures docs/pictures
+pictures: setup ## make docs/pictures anew (needs Chromium and, for the search page and the report, `make demo`; minutes)
+	python -m pytest tests/system/test_browser.py tests/service/test_page_pictures.py tests/monitoring/test_report_picture.py \
+	  -m "slow or not slow" --pictures docs/pictures
 
 bench-service: setup ## measure what `unimr serve` bears, with the model of `make demo` (minutes; leave the machine alone)
 	python -m tests.bench.service
