@@ -15,7 +15,7 @@ import torch
 from unimr.data.mixture import draw_shares
 from unimr.data.tables import item_attributes, read_table
 from unimr.data.text import normalise
-from unimr.model.tokenizer import NgramTokenizer
+from unimr.model.tokenizer import Tokenizer
 
 ROLE_SHARES = {"name": 0.45, "variant": 0.1, "keyword": 0.3, "description": 0.05, "utterance": 0.1}
 """Share of each role in a batch; roles that the tables lack leave theirs to the others.
@@ -61,7 +61,7 @@ class TextCorpus:
         texts: pd.DataFrame,
         utterances: pd.DataFrame,
         item_ids: Sequence[str],
-        tokenizer: NgramTokenizer,
+        tokenizer: Tokenizer,
         variants: Collection[str] = (),
         tables: Path | None = None,
     ) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,11 @@ from torch import nn
 from unimr.data.mixture import LABELS
 from unimr.data.tables import read_table
 from unimr.files import sha256_of, write_json
-from unimr.model.image_encoder import ConvNet
+from unimr.model.encoders import make_image_encoder, make_tokenizer
 from unimr.model.manifest import MANIFEST
 from unimr.model.nlu import Labels
 from unimr.model.retriever import UnifiedRetriever
-from unimr.model.tokenizer import NgramTokenizer
+from unimr.model.tokenizer import Tokenizer
 from unimr.params import Params, TrainParams
 from unimr.training.corpus import Items, TextCorpus
 from unimr.training.gate import check_retained, measure_nlu, measure_text
@@ -54,9 +55,12 @@ def run_train_text(params: Params, root: Path) -> None:
     stage = params.train_text
     texts, utterances = read_table(root / TABLES, "texts"), read_table(root / TABLES, "utterances")
     items = Items.read(root / TABLES)
-    corpus = TextCorpus(texts, utterances, items.item_ids, _tokenizer(params), items.variants, root / TABLES)
+    corpus = TextCorpus(
+        texts, utterances, items.item_ids, make_tokenizer(params.model.text), items.variants, root / TABLES
+    )
     torch.manual_seed(stage.seed)
-    image_encoder = ConvNet(params.model.image, params.model.dim).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    image_encoder = make_image_encoder(params.model.image, params.model.dim, root / MODELS / "train_image")
+    image_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     load_parts(root / MODELS / "train_image", {"image_encoder": image_encoder})
     pictures = embed_pictures(image_encoder, Pictures.read(root / TABLES, params.model.image.image_size))
     task = TextTask(params.model, stage, corpus, pictures)
@@ -71,11 +75,13 @@ def run_train_text(params: Params, root: Path) -> None:
 def run_train_nlu(params: Params, root: Path) -> None:
     """Stage `train_nlu`: intent and slots, on a text encoder that is tuned with them."""
     stage = params.train_nlu
-    items, tokenizer = Items.read(root / TABLES), _tokenizer(params)
+    items = Items.read(root / TABLES)
     labels = Labels.read(root / TABLES / LABELS)
-    utterances = UtteranceSet(read_table(root / TABLES, "utterances"), items.item_ids, tokenizer, labels, root / TABLES)
     torch.manual_seed(stage.seed)
-    retriever = UnifiedRetriever(params.model, labels)
+    retriever = _retriever(params, root, labels)
+    utterances = UtteranceSet(
+        read_table(root / TABLES, "utterances"), items.item_ids, retriever.tokenizer, labels, root / TABLES
+    )
     proxy_loss = _proxy_loss(params, items, params.train_text.min_temperature)
     texts = {"text_encoder": retriever.text_encoder, "text_projection": retriever.text_projection}
     load_parts(root / MODELS / "train_text", {**texts, "proxy_loss": proxy_loss})
@@ -96,7 +102,7 @@ def run_train_joint(params: Params, root: Path) -> None:
     """
     stage = params.train_joint
     torch.manual_seed(stage.seed)
-    retriever = UnifiedRetriever(params.model, Labels.read(root / TABLES / LABELS))
+    retriever = _retriever(params, root, Labels.read(root / TABLES / LABELS))
     items = Items.read(root / TABLES)
     proxy_loss = _proxy_loss(params, items, stage.min_temperature)
     _load_stages(root, retriever, proxy_loss)
@@ -122,6 +128,11 @@ def _load_image_proxies(root: Path, params: Params, proxy_loss: ProxyLoss, pictu
         proxy_loss.log_inverse_temperature.copy_(of_pictures.log_inverse_temperature)
 
 
+def _retriever(params: Params, root: Path, labels: Labels) -> UnifiedRetriever:
+    """A model for the weights of the earlier stages, which are loaded next."""
+    return UnifiedRetriever(params.model, labels, root / MODELS / "train_text", root / MODELS / "train_image")
+
+
 def _load_stages(root: Path, retriever: UnifiedRetriever, proxy_loss: ProxyLoss) -> None:
     load_parts(root / MODELS / "train_image", {"image_encoder": retriever.image_encoder})
     texts = {"text_projection": retriever.text_projection, "proxy_loss": proxy_loss}
@@ -133,7 +144,7 @@ def _proxy_loss(params: Params, items: Items, min_temperature: float) -> ProxyLo
     return ProxyLoss(len(items.item_ids), params.model.dim, params.model.matryoshka_dims, min_temperature)
 
 
-def _joint_data(params: Params, root: Path, items: Items, tokenizer: NgramTokenizer) -> JointData:
+def _joint_data(params: Params, root: Path, items: Items, tokenizer: Tokenizer) -> JointData:
     utterances = read_table(root / TABLES, "utterances")
     # Utterances come as batches of their own, with intents and slots; as plain texts they would come twice.
     corpus = TextCorpus(
@@ -147,12 +158,7 @@ def _joint_data(params: Params, root: Path, items: Items, tokenizer: NgramTokeni
     )
 
 
-def _tokenizer(params: Params) -> NgramTokenizer:
-    text = params.model.text
-    return NgramTokenizer(text.buckets, text.ngram_max, text.max_words)
-
-
-def _text_model(params: Params, parts: dict[str, nn.Module]) -> UnifiedRetriever:
+def _text_model(params: Params, parts: Mapping[str, nn.Module]) -> UnifiedRetriever:
     """A model around the parts of stage 1, which know no NLU module yet, to measure them."""
     nlu = params.model.nlu.model_copy(update={"fusion": False})
     with torch.device("meta"):
@@ -186,7 +192,7 @@ def _hash_of_files(paths: list[Path]) -> str:
 
 
 def _save(
-    root: Path, stage: str, parts: dict[str, nn.Module], params: Params, metrics: dict[str, float] | None, work: Path
+    root: Path, stage: str, parts: Mapping[str, nn.Module], params: Params, metrics: dict[str, float] | None, work: Path
 ) -> None:
     """Save the parts and, where the stage is measured, the metrics; then drop the checkpoints: the result is whole."""
     save_parts(root / MODELS / stage, parts, _notes(params, root), metrics or {})

@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from unimr.model.image_encoder import ConvNet, on_background
+from unimr.model.encoders import ImageEncoder, make_text_encoder
+from unimr.model.image_encoder import on_background
 from unimr.model.text_encoder import NgramTextEncoder
-from unimr.model.tokenizer import WordBatch, in_parts
+from unimr.model.tokenizer import NgramTokenizer, WordBatch, in_parts
 from unimr.params import ModelParams, TrainTextParams
 from unimr.training.augment import augment
 from unimr.training.corpus import TextCorpus, ngram_idf
@@ -61,7 +62,7 @@ class PictureVectors:
 
 
 @torch.inference_mode()
-def embed_pictures(encoder: ConvNet, pictures: Pictures) -> PictureVectors:
+def embed_pictures(encoder: ImageEncoder, pictures: Pictures) -> PictureVectors:
     """Embed every train picture twice, as it is and augmented: what the locked image tower says of each item."""
     encoder.eval()
     found, device = [], next(encoder.parameters()).device
@@ -96,8 +97,9 @@ class TextTask:
         self, model: ModelParams, params: TrainTextParams, corpus: TextCorpus, pictures: PictureVectors
     ) -> None:
         self.params, self.corpus, self.pictures = params, corpus, pictures
-        self.encoder = NgramTextEncoder(model.text, model.dim)
-        self.encoder.idf.copy_(ngram_idf(corpus.tokenizer.ngrams, model.text.buckets))
+        self.encoder = make_text_encoder(model.text, model.dim, corpus.tokenizer)
+        if isinstance(self.encoder, NgramTextEncoder) and isinstance(corpus.tokenizer, NgramTokenizer):
+            self.encoder.idf.copy_(ngram_idf(corpus.tokenizer.ngrams, len(self.encoder.idf)))
         self.projection = nn.Linear(model.dim, model.dim)
         self.proxy_loss = ProxyLoss(len(corpus.item_ids), model.dim, model.matryoshka_dims, params.min_temperature)
         self.module = nn.ModuleDict(
@@ -105,8 +107,8 @@ class TextTask:
         )
 
     def table(self) -> list[nn.Parameter]:
-        """The n-gram table."""
-        return [self.encoder.ngram_table]
+        """Those of the text encoder."""
+        return self.encoder.sparse_parameters()
 
     def batch(self, rng: np.random.Generator) -> TextPictureBatch:
         """Texts by the shares of their roles, and pictures."""
