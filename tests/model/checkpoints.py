@@ -17,7 +17,7 @@ SIZE = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num
 
 def make_tokenizer(folder: Path, kind: str) -> Path:
     """A tokenizer of the kind that a checkpoint has: SentencePiece's unigrams, or BERT's word pieces."""
-    corpus = small_catalogue()["texts"]["text"].tolist() + ["show me a red cat", "赤い猫を見せて", "!?", "query: "]
+    corpus = [*small_catalogue()["texts"]["text"], "show me a red cat", "赤い猫を見せて", "!?", "query: "]
     if kind == "xlm-roberta":
         tokenizer = Tokenizer(models.Unigram())
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()

@@ -85,7 +85,7 @@ class HfEncoder(nn.Module):
         return max(found, default=-1) + 1
 
     def _add_adapters(self) -> None:
-        assert_installed("peft", "`train: lora`")
+        require_package("peft", "`train: lora`")
         from peft import LoraConfig, get_peft_model
 
         if self.params.lora is None:
@@ -108,7 +108,7 @@ def hf_encoders(module: nn.Module) -> list[HfEncoder]:
     return [part for part in module.modules() if isinstance(part, HfEncoder)]
 
 
-def assert_installed(package: str, purpose: str) -> None:
+def require_package(package: str, purpose: str) -> None:
     """Refuse what needs an optional package that is not there.
 
     Raises:

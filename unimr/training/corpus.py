@@ -73,6 +73,8 @@ class TextCorpus:
             if item_id in number:
                 variant = role == "name" and item_id in variants
                 positives["variant" if variant else role, lang, text].append(number[item_id])
+        self.keys = list(positives)
+        """Role, language and normalised text of every entry."""
         self.texts = [text for _, _, text in positives]
         self.words = [tokenizer.words(text) for text in self.texts]
         self.positives = [np.unique(found) for found in positives.values()]

@@ -21,7 +21,7 @@ from unimr.model.manifest import MANIFEST
 from unimr.model.nlu import Labels
 from unimr.model.retriever import UnifiedRetriever
 from unimr.model.tokenizer import Tokenizer
-from unimr.params import Params, TrainParams
+from unimr.params import HfTextParams, Params, PretrainedParams, TrainParams
 from unimr.training.corpus import Items, TextCorpus
 from unimr.training.gate import check_retained, measure_nlu, measure_text
 from unimr.training.image_task import ImageTask
@@ -31,6 +31,7 @@ from unimr.training.losses.proxy import ProxyLoss
 from unimr.training.nlu_task import NluTask, UtteranceSet
 from unimr.training.parts import load_parts, save_parts
 from unimr.training.pictures import Pictures
+from unimr.training.teacher import ask_teacher, folder_hash
 from unimr.training.text_task import TextTask, embed_pictures
 
 log = logging.getLogger(__name__)
@@ -58,12 +59,13 @@ def run_train_text(params: Params, root: Path) -> None:
     corpus = TextCorpus(
         texts, utterances, items.item_ids, make_tokenizer(params.model.text), items.variants, root / TABLES
     )
+    teacher = ask_teacher(stage.teacher, corpus, root) if stage.teacher else None
     torch.manual_seed(stage.seed)
     image_encoder = make_image_encoder(params.model.image, params.model.dim, root / MODELS / "train_image")
     image_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     load_parts(root / MODELS / "train_image", {"image_encoder": image_encoder})
     pictures = embed_pictures(image_encoder, Pictures.read(root / TABLES, params.model.image.image_size))
-    task = TextTask(params.model, stage, corpus, pictures)
+    task = TextTask(params.model, stage, corpus, pictures, teacher)
     _load_image_proxies(root, params, task.proxy_loss, int(pictures.items.max()) + 1)
     rates = Rates(stage.learning_rate, stage.table_learning_rate)
     work = _train(task, params, "train_text", root, ["train_image"], rates)
@@ -176,6 +178,7 @@ def _train(task: Task[Batch], params: Params, stage: str, root: Path, inputs: li
         "model": params.model.model_dump(),
         "code": _hash_of_files(sorted(Path(__file__).parents[1].rglob("*.py"))),
         "tables": _hash_of_files(sorted((root / TABLES).iterdir())),
+        "checkpoints": [folder_hash(name) for name in _named(params)],
         "inputs": [sha256_of(root / MODELS / name / MANIFEST) for name in inputs],
     }
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
@@ -185,6 +188,14 @@ def _train(task: Task[Batch], params: Params, stage: str, root: Path, inputs: li
             shutil.rmtree(other)  # left by a run with other parameters or data
     train(task, section, work, rates)
     return work
+
+
+def _named(params: Params) -> list[str]:
+    """Pretrained encoders, tokenizers and teachers that the parameters name."""
+    model, teacher = params.model, params.train_text.teacher
+    pretrained = [part for part in (model.text, model.image) if isinstance(part, PretrainedParams)]
+    tokenizer = [model.text.tokenizer] if isinstance(model.text, HfTextParams) else []
+    return [part.name for part in pretrained] + tokenizer + ([teacher.name] if teacher else [])
 
 
 def _hash_of_files(paths: list[Path]) -> str:
