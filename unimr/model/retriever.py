@@ -88,12 +88,13 @@ class TextModel(nn.Module):
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Embed texts → `[texts, dim]` float32, unit length."""
-        batches = self._text_batches(texts)
-        if self.params.nlu.fusion:
-            vectors = [self.embed_words(batch)[0].cpu() for batch in batches]
-        else:
-            vectors = [self.embed_words_alone(batch).cpu() for batch in batches]
-        return torch.cat(vectors).numpy() if vectors else np.zeros((0, self.dim), np.float32)
+        return self.embed_texts(texts).cpu().numpy()
+
+    def embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
+        """Embeddings of texts `[texts, dim]`, unit length, where the model is."""
+        embed = (lambda batch: self.embed_words(batch)[0]) if self.params.nlu.fusion else self.embed_words_alone
+        none = torch.zeros(0, self.dim, device=self.device)
+        return torch.cat([none, *(embed(batch) for batch in self._text_batches(texts))])
 
     @torch.inference_mode()
     def understand(self, texts: Sequence[str]) -> list[Understanding]:
