@@ -179,6 +179,19 @@ def evaluate(
 
 
 @app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="The folder to write.")],
+    model: Annotated[Path, typer.Option(help="Folder of a trained model.")] = Path("models/train_joint"),
+) -> None:
+    """Write the text half of a model as a SentenceTransformer folder, with a model card (docs/encoders.md)."""
+    from unimr.config import load_params
+    from unimr.export import export as export_model
+
+    export_model(load_params(ROOT), ROOT, model, folder)
+    typer.echo(f"Exported {model} to {folder}. How to use it: {folder / 'README.md'}")
+
+
+@app.command()
 def results() -> None:
     """Print the headline of metrics/evaluation.json as a Markdown table, with intervals and baselines."""
     from unimr.evaluation.results import results_table
@@ -284,7 +297,7 @@ def calibrate(
 
 
 @app.command()
-def profile(name: Annotated[str, typer.Argument(help="demo, ci, gpu or photos: a file in profiles/.")]) -> None:
+def profile(name: Annotated[str, typer.Argument(help="demo, ci, gpu, photos or paper: a file in profiles/.")]) -> None:
     """Choose the profile: sets the one key `profile` in params.yaml. Then run `dvc repro`."""
     from unimr.config import choose_profile
 

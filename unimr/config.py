@@ -98,10 +98,14 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def overlay(base: dict[str, Any], changes: dict[str, Any]) -> None:
-    """Lay `changes` over `base`, section by section; lists and plain values are replaced."""
+    """Lay `changes` over `base`, section by section; lists and plain values are replaced.
+
+    So is a section whose `kind` changes: the keys of the old kind mean nothing to the new one.
+    """
     for key, value in changes.items():
-        if isinstance(value, dict) and isinstance(base.get(key), dict):
-            overlay(base[key], value)
+        old = base.get(key)
+        if isinstance(value, dict) and isinstance(old, dict) and value.get("kind", 0) in (0, old.get("kind")):
+            overlay(old, value)
         else:
             base[key] = value
 

@@ -93,6 +93,72 @@ class ValidateParams(Section):
     max_quarantined_share: Share
 
 
+class LoraParams(Section):
+    """Low-rank adapters (Hu et al. 2022, "LoRA", section 4) of every linear map in the encoder's layers."""
+
+    rank: PositiveInt
+    alpha: PositiveInt
+
+
+class PretrainedParams(Section):
+    """A Hugging Face encoder: `name` is a hub name or a folder; or `config` describes one to begin from scratch.
+
+    `train` says what of it is trained: all of it, nothing, its `last_layers`, or adapters (`lora`). Its learning rates
+    are the stage's times `rate_multiplier`, and times `layer_decay` once for every layer below the last.
+    """
+
+    kind: Literal["hf"]
+    name: str = ""
+    config: dict[str, Any] | None = None
+    train: Literal["full", "frozen", "last_layers", "lora"] = "full"
+    last_layers: PositiveInt | None = None
+    lora: LoraParams | None = None
+    rate_multiplier: Annotated[float, Field(gt=0, le=1)] = 0.1
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+    @model_validator(mode="after")
+    def _says_what_and_how(self) -> Self:
+        if bool(self.name) == (self.config is not None):
+            raise ValueError("give either `name`, a hub name or a folder, or `config`, to begin from scratch")
+        for key in ("last_layers", "lora"):
+            if (self.train == key) != (getattr(self, key) is not None):
+                raise ValueError(f"`train: {key}` and the key `{key}` go together")
+        return self
+
+
+class HfTextParams(PretrainedParams):
+    """A Hugging Face text encoder; `docs/encoders.md` describes the keys.
+
+    `prefix` stands before every text, as some checkpoints were trained ("query: "). With `config`, `tokenizer` is the
+    folder of its tokenizer.
+    """
+
+    tokenizer: str = ""
+    max_tokens: Annotated[int, Field(ge=4, le=8192)] = 64
+    pooling: Literal["mean", "cls"] = "mean"
+    prefix: str = ""
+
+    @model_validator(mode="after")
+    def _has_a_tokenizer(self) -> Self:
+        if (self.config is not None) != bool(self.tokenizer):
+            raise ValueError("`config` needs `tokenizer`, its folder; a `name` brings its own")
+        return self
+
+    @property
+    def max_words(self) -> int:
+        """No text of so many tokens has more words."""
+        return self.max_tokens
+
+
+class HfImageParams(PretrainedParams):
+    """A Hugging Face vision tower.
+
+    `image_size` is the side that pictures are decoded and kept at; the tower enlarges them to the size it was made for.
+    """
+
+    image_size: Annotated[int, Field(ge=16, le=512)]
+
+
 class TextEncoderParams(Section):
     """The text encoder: hashed character n-grams a word, transformer layers over the words."""
 
@@ -125,9 +191,9 @@ class ModelParams(Section):
 
     dim: PositiveInt
     matryoshka_dims: list[PositiveInt] = Field(min_length=1)
-    text: TextEncoderParams
+    text: Annotated[TextEncoderParams | HfTextParams, Field(discriminator="kind")]
     nlu: NluParams
-    image: ImageEncoderParams
+    image: Annotated[ImageEncoderParams | HfImageParams, Field(discriminator="kind")]
 
 
 class TrainParams(Section):
@@ -149,11 +215,23 @@ class TrainImageParams(TrainParams):
     min_temperature: Temperature
 
 
+class TeacherParams(Section):
+    """A frozen sentence encoder to learn from: a SentenceTransformer folder or hub name, and the weight of its loss.
+
+    `languages` are those it knows: texts in others learn from it through the names of their items in these.
+    """
+
+    name: Annotated[str, Field(min_length=1)]
+    weight: Annotated[float, Field(gt=0)]
+    languages: list[str] = Field(default=["en"], min_length=1)
+
+
 class TrainTextParams(TrainParams):
     """Stage `train_text`: the text encoder; the n-gram table has a learning rate of its own."""
 
     table_learning_rate: Rate
     min_temperature: Temperature
+    teacher: TeacherParams | None
 
 
 class TrainNluParams(TrainParams):

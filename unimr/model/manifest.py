@@ -10,6 +10,8 @@ from unimr.files import read_json, sha256_of, write_json
 
 MANIFEST = "manifest.json"
 WEIGHTS = "model.safetensors"
+TEXT_MODEL = "text_model"
+"""Folder of the text half in an exported model."""
 
 
 def write_manifest(folder: Path, notes: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -17,12 +17,20 @@ from unimr.data.mixture import LABELS
 from unimr.data.text import segment
 from unimr.errors import UnimrError
 from unimr.files import atomic_folder, read_json, write_json
-from unimr.model.image_encoder import ConvNet, at_scales, decode_rgba, to_pixels
+from unimr.model.encoders import (
+    IMAGE_ENCODER,
+    TEXT_ENCODER,
+    make_image_encoder,
+    make_text_encoder,
+    make_tokenizer,
+)
+from unimr.model.hf import hf_encoders
+from unimr.model.image_encoder import at_scales, decode_rgba, to_pixels
 from unimr.model.manifest import WEIGHTS, verify_manifest, write_manifest
 from unimr.model.names import KNOWN_NAMES, KnownNames
 from unimr.model.nlu import CATALOGUE_LABELS, FusionGate, Labels, NluModule, NluOutput, Understanding, decode_slots
-from unimr.model.text_encoder import NgramTextEncoder, TextStates
-from unimr.model.tokenizer import NgramTokenizer, WordBatch
+from unimr.model.text_encoder import TextStates
+from unimr.model.tokenizer import WordBatch
 from unimr.params import ModelParams
 
 TEXTS_AT_A_TIME = 512
@@ -31,32 +39,34 @@ REMEMBERED_WORDS = 200_000
 """Words the tokenizer may remember before it starts anew: bounds the memory of a long-lived service."""
 
 
-class UnifiedRetriever(nn.Module):
-    """Text encoder, NLU module, fusion gate and image encoder, with the projections into the shared space.
+class TextModel(nn.Module):
+    """The text half of the model: text encoder, NLU module, fusion gate, and the projection into the shared space.
 
     Embeddings have unit length. Their leading `matryoshka_dims` work on their own after normalising again
     (Kusupati et al. 2022, "Matryoshka Representation Learning").
+
+    Args:
+        params: what the model is made of.
+        labels: the intents and slots it tells apart.
+        saved: the folder of a model or stage whose weights will be loaded, with the files of a pretrained encoder;
+            None to begin with the weights that `params` name.
     """
 
-    def __init__(self, params: ModelParams, labels: Labels = CATALOGUE_LABELS) -> None:
+    def __init__(self, params: ModelParams, labels: Labels = CATALOGUE_LABELS, saved: Path | None = None) -> None:
         super().__init__()
         self.params = params
         self.dim = params.dim
-        self.text_encoder = NgramTextEncoder(params.text, params.dim)
+        self.tokenizer = make_tokenizer(params.text, saved)
+        self.text_encoder = make_text_encoder(params.text, params.dim, self.tokenizer, saved)
         self.nlu = NluModule(params.nlu, params.dim, labels)
         self.fusion = FusionGate(params.dim)
         self.text_projection = nn.Linear(params.dim, params.dim)
-        self.image_encoder = ConvNet(params.image, params.dim)
-        self.composition = nn.Linear(2 * params.dim, params.dim)
-        nn.init.zeros_(self.composition.weight)
-        nn.init.zeros_(self.composition.bias)
-        self.tokenizer = NgramTokenizer(params.text.buckets, params.text.ngram_max, params.text.max_words)
         self.known_names = KnownNames()
 
     @property
     def device(self) -> torch.device:
         """Where the text encoder lives; inputs go there."""
-        return self.text_encoder.idf.device
+        return next(self.text_encoder.parameters()).device
 
     # -- forward passes, on tensors ------------------------------------------------------------------------------
 
@@ -75,46 +85,18 @@ class UnifiedRetriever(nn.Module):
         """Pooled texts into the shared space `[batch, dim]` → `[batch, dim]`, unit length."""
         return F.normalize(self.text_projection(pooled).float(), dim=-1)
 
-    def embed_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Embeddings of pictures `[batch, 3, side, side]` → `[batch, dim]`, unit length."""
-        return F.normalize(self.image_encoder(pixels).float(), dim=-1)
-
-    def embed_composed(self, image: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
-        """Picture + words: `[batch, dim]` and `[batch, dim]` → `[batch, dim]`: their sum and a learned correction."""
-        return F.normalize(image + text + self.composition(torch.cat([image, text], dim=-1)).float(), dim=-1)
-
     # -- for people: strings and bytes in, arrays out ----------------------------------------------------------------
 
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Embed texts → `[texts, dim]` float32, unit length."""
-        batches = self._text_batches(texts)
-        if self.params.nlu.fusion:
-            vectors = [self.embed_words(batch)[0].cpu() for batch in batches]
-        else:
-            vectors = [self.embed_words_alone(batch).cpu() for batch in batches]
-        return torch.cat(vectors).numpy() if vectors else np.zeros((0, self.dim), np.float32)
+        return self.embed_texts(texts).cpu().numpy()
 
-    @torch.inference_mode()
-    def encode_images(self, images: Sequence[bytes]) -> np.ndarray:
-        """Embed encoded pictures (PNG, JPEG, WebP) → `[images, dim]` float32, unit length.
-
-        Raises:
-            UnimrError: one of them is no picture or too large.
-        """
-        size, device = self.params.image.image_size, self.device
-        vectors = [np.zeros((0, self.dim), np.float32)]
-        for start in range(0, len(images), PICTURES_AT_A_TIME):
-            pixels = to_pixels([decode_rgba(data, size) for data in images[start : start + PICTURES_AT_A_TIME]])
-            views = torch.stack([self.embed_pixels(view) for view in at_scales(pixels.to(device))])
-            vectors.append(F.normalize(views.mean(dim=0), dim=-1).cpu().numpy())
-        return np.concatenate(vectors)
-
-    @torch.inference_mode()
-    def compose(self, image_vectors: np.ndarray, text_vectors: np.ndarray) -> np.ndarray:
-        """Picture + words: two arrays `[queries, dim]` of unit vectors → `[queries, dim]`, unit length."""
-        image, text = (torch.from_numpy(vectors).to(self.device) for vectors in (image_vectors, text_vectors))
-        return self.embed_composed(image, text).cpu().numpy()
+    def embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
+        """Embeddings of texts `[texts, dim]`, unit length, where the model is."""
+        embed = (lambda batch: self.embed_words(batch)[0]) if self.params.nlu.fusion else self.embed_words_alone
+        none = torch.zeros(0, self.dim, device=self.device)
+        return torch.cat([none, *(embed(batch) for batch in self._text_batches(texts))])
 
     @torch.inference_mode()
     def understand(self, texts: Sequence[str]) -> list[Understanding]:
@@ -149,7 +131,8 @@ class UnifiedRetriever(nn.Module):
         """Save as a folder: `config.json`, `model.safetensors`, `metrics.json`, `manifest.json`; atomically.
 
         A model with other labels than those of the default catalogue has them in `labels.json`, and one that knows
-        names has them in `names.txt`.
+        names has them in `names.txt`. One with pretrained encoders has their configurations and tokenizer in
+        `text_encoder/` and `image_encoder/`, so that it loads where the checkpoints they came from are not.
         """
         with atomic_folder(folder) as temporary:
             write_json(temporary / "config.json", self.params.model_dump())
@@ -157,14 +140,16 @@ class UnifiedRetriever(nn.Module):
                 write_json(temporary / LABELS, {"intents": self.nlu.labels.intents, "slots": self.nlu.labels.slots})
             if self.known_names.forms:
                 self.known_names.write(temporary / KNOWN_NAMES)
+            for part in hf_encoders(self):
+                part.save_files(temporary / (TEXT_ENCODER if part is self.text_encoder else IMAGE_ENCODER))
             weights = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
             (temporary / WEIGHTS).write_bytes(save(weights))  # save_file would hide that the disk is full
             write_json(temporary / "metrics.json", metrics or {})
             write_manifest(temporary, notes)
 
     @classmethod
-    def load(cls, folder: Path) -> UnifiedRetriever:
-        """Load a saved model after checking every file of it.
+    def load(cls, folder: Path) -> Self:
+        """Load a saved model after checking every file of it; of a whole model, `TextModel` loads its half.
 
         Raises:
             UnimrError: something is missing or damaged, or the weights do not fit the configuration.
@@ -179,10 +164,63 @@ class UnifiedRetriever(nn.Module):
             ) from error
         # Weights are read into empty modules: drawing random ones first would double the time.
         with torch.device("meta"):
-            model = cls(params, Labels.read(folder / LABELS))
+            model = cls(params, Labels.read(folder / LABELS), folder)
         model.known_names = KnownNames.read(folder / KNOWN_NAMES)
+        parts = {name for name, _ in model.named_children()}
+        weights = {name: value for name, value in load_file(folder / WEIGHTS).items() if name.split(".")[0] in parts}
         try:
-            model.load_state_dict(load_file(folder / WEIGHTS), assign=True)
+            model.load_state_dict(weights, assign=True)
         except RuntimeError as error:
             raise UnimrError(f"The weights in {folder} do not fit its config.json: {error}") from error
         return model.eval()
+
+
+class UnifiedRetriever(TextModel):
+    """The whole model: the text half, the image encoder, and the composition of a picture with words.
+
+    Args:
+        params, labels, saved: as those of `TextModel`.
+        image_saved: where the files of the image encoder are, if in another folder than those of the text encoder.
+    """
+
+    def __init__(
+        self,
+        params: ModelParams,
+        labels: Labels = CATALOGUE_LABELS,
+        saved: Path | None = None,
+        image_saved: Path | None = None,
+    ) -> None:
+        super().__init__(params, labels, saved)
+        self.image_encoder = make_image_encoder(params.image, params.dim, image_saved or saved)
+        self.composition = nn.Linear(2 * params.dim, params.dim)
+        nn.init.zeros_(self.composition.weight)
+        nn.init.zeros_(self.composition.bias)
+
+    def embed_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Embeddings of pictures `[batch, 3, side, side]` → `[batch, dim]`, unit length."""
+        return F.normalize(self.image_encoder(pixels).float(), dim=-1)
+
+    def embed_composed(self, image: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        """Picture + words: `[batch, dim]` and `[batch, dim]` → `[batch, dim]`: their sum and a learned correction."""
+        return F.normalize(image + text + self.composition(torch.cat([image, text], dim=-1)).float(), dim=-1)
+
+    @torch.inference_mode()
+    def encode_images(self, images: Sequence[bytes]) -> np.ndarray:
+        """Embed encoded pictures (PNG, JPEG, WebP) → `[images, dim]` float32, unit length.
+
+        Raises:
+            UnimrError: one of them is no picture or too large.
+        """
+        size, device = self.params.image.image_size, self.device
+        vectors = [np.zeros((0, self.dim), np.float32)]
+        for start in range(0, len(images), PICTURES_AT_A_TIME):
+            pixels = to_pixels([decode_rgba(data, size) for data in images[start : start + PICTURES_AT_A_TIME]])
+            views = torch.stack([self.embed_pixels(view) for view in at_scales(pixels.to(device))])
+            vectors.append(F.normalize(views.mean(dim=0), dim=-1).cpu().numpy())
+        return np.concatenate(vectors)
+
+    @torch.inference_mode()
+    def compose(self, image_vectors: np.ndarray, text_vectors: np.ndarray) -> np.ndarray:
+        """Picture + words: two arrays `[queries, dim]` of unit vectors → `[queries, dim]`, unit length."""
+        image, text = (torch.from_numpy(vectors).to(self.device) for vectors in (image_vectors, text_vectors))
+        return self.embed_composed(image, text).cpu().numpy()

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from unimr.model.tokenizer import WordBatch
+from unimr.model.tokenizer import NgramBatch
 from unimr.params import TextEncoderParams
 
 
@@ -114,7 +114,11 @@ class NgramTextEncoder(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.pool_score = nn.Linear(dim, 1)
 
-    def embed_words(self, batch: WordBatch) -> torch.Tensor:
+    def sparse_parameters(self) -> list[nn.Parameter]:
+        """The n-gram table: a batch touches a small part of its rows."""
+        return [self.ngram_table]
+
+    def embed_words(self, batch: NgramBatch) -> torch.Tensor:
         """Vectors of the distinct words of a batch `[distinct, dim]`."""
         weights = self.idf[batch.buckets]
         # The table's gradient is sparse: a batch touches a small part of its rows.
@@ -125,7 +129,7 @@ class NgramTextEncoder(nn.Module):
         squares.index_add_(0, _word_of_ngram(batch), weights.square())
         return summed * squares.clamp_min(1e-6).rsqrt()[:, None]
 
-    def forward(self, batch: WordBatch) -> TextStates:
+    def forward(self, batch: NgramBatch) -> TextStates:
         """Encode a batch of texts."""
         # Not by [...]: the gradient of that adds up in whatever order the threads come, and no two runs are the same.
         words = F.embedding(batch.words, self.word_mlp(self.embed_words(batch)))
@@ -137,7 +141,7 @@ class NgramTextEncoder(nn.Module):
         return TextStates(words, states, scores, batch.mask, attention_pool(states, scores, batch.mask))
 
 
-def _word_of_ngram(batch: WordBatch) -> torch.Tensor:
+def _word_of_ngram(batch: NgramBatch) -> torch.Tensor:
     """For every n-gram of the batch the distinct word it belongs to `[ngrams]`."""
     starts = torch.zeros(len(batch.buckets), dtype=torch.long, device=batch.buckets.device)
     starts[batch.offsets[1:]] = 1

@@ -10,7 +10,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -24,9 +24,39 @@ first, which took a third of the time of a step.
 """
 
 
+class WordBatch(Protocol):
+    """A batch of texts, cut into words, for the encoder of its kind."""
+
+    @property
+    def mask(self) -> torch.Tensor:
+        """True where there is a word `[batch, tokens]`."""
+
+    def to(self, device: torch.device) -> WordBatch:
+        """The same batch on a device."""
+
+
+class Tokenizer(Protocol):
+    """Turns texts into word numbers, one for each word of `unimr.data.text.segment`, and word numbers into batches."""
+
+    max_words: int
+
+    @property
+    def size(self) -> int:
+        """How many words are remembered."""
+
+    def words(self, text: str) -> np.ndarray:
+        """Numbers of the words of a text, at most `max_words` `[words]`; a text without words is one empty word."""
+
+    def batch(self, texts: Sequence[np.ndarray], few_shapes: bool = False) -> WordBatch:
+        """Join the word numbers of several texts into one padded batch; for training, of one of few shapes."""
+
+    def forget(self) -> None:
+        """Drop the remembered words, so that a long-lived service stays small."""
+
+
 @dataclass(frozen=True)
-class WordBatch:
-    """A batch of texts for the encoder; every distinct word is embedded once.
+class NgramBatch:
+    """A batch of texts for the `ngram` encoder; every distinct word is embedded once.
 
     Attributes:
         buckets: n-gram buckets of all distinct words, one after the other `[ngrams]`.
@@ -40,9 +70,9 @@ class WordBatch:
     words: torch.Tensor
     mask: torch.Tensor
 
-    def to(self, device: torch.device) -> WordBatch:
+    def to(self, device: torch.device) -> NgramBatch:
         """The same batch on a device."""
-        return WordBatch(*(value.to(device) for value in (self.buckets, self.offsets, self.words, self.mask)))
+        return NgramBatch(*(value.to(device) for value in (self.buckets, self.offsets, self.words, self.mask)))
 
 
 class NgramTokenizer:
@@ -66,18 +96,18 @@ class NgramTokenizer:
             self.ngrams.append(ngram_buckets(form, self.buckets, self.ngram_max))
         return number
 
-    def batch(self, texts: Sequence[np.ndarray], few_shapes: bool = False) -> WordBatch:
+    def batch(self, texts: Sequence[np.ndarray], few_shapes: bool = False) -> NgramBatch:
         """Join the word numbers of several texts into one padded batch; for training, of one of few shapes."""
         lengths = np.array([len(text) for text in texts])
         distinct, inverse = np.unique(np.concatenate(texts), return_inverse=True)
-        mask = np.arange(_rounded(lengths.max(), TOKENS_STEP if few_shapes else 1)) < lengths[:, None]
+        mask = np.arange(rounded(lengths.max(), TOKENS_STEP if few_shapes else 1)) < lengths[:, None]
         words = np.zeros(mask.shape, dtype=np.int64)
         words[mask] = inverse
         ngrams = [self.ngrams[number] for number in distinct]
         if few_shapes:  # by words that stand nowhere, of an n-gram that is there already
-            ngrams += [ngrams[-1][-1:]] * (_rounded(len(ngrams), DISTINCT_STEP) - len(ngrams))
+            ngrams += [ngrams[-1][-1:]] * (rounded(len(ngrams), DISTINCT_STEP) - len(ngrams))
         offsets = np.cumsum([0] + [len(found) for found in ngrams[:-1]])
-        return WordBatch(
+        return NgramBatch(
             torch.from_numpy(np.concatenate(ngrams)),
             torch.from_numpy(offsets),
             torch.from_numpy(words),
@@ -95,7 +125,7 @@ class NgramTokenizer:
         self.ngrams.clear()
 
 
-def in_parts(tokenizer: NgramTokenizer, texts: Sequence[np.ndarray], parts: int) -> tuple[list[WordBatch], np.ndarray]:
+def in_parts(tokenizer: Tokenizer, texts: Sequence[np.ndarray], parts: int) -> tuple[list[WordBatch], np.ndarray]:
     """Batches of a training step, texts of like length together, and the place of each row in `texts` `[texts]`."""
     places = by_length(texts, parts)
     batches = [tokenizer.batch([texts[place] for place in part], few_shapes=True) for part in places]
@@ -106,7 +136,7 @@ def by_length(texts: Sequence[np.ndarray], parts: int) -> list[np.ndarray]:
     """Places of the texts, sorted by their number of words and cut into at most `parts` with little padding."""
     lengths = np.array([len(text) for text in texts])
     order = np.argsort(lengths, kind="stable")
-    return np.split(order, _least_padding(_rounded(lengths[order], TOKENS_STEP), parts))
+    return np.split(order, _least_padding(rounded(lengths[order], TOKENS_STEP), parts))
 
 
 def _least_padding(widths: np.ndarray, parts: int) -> list[int]:
@@ -131,8 +161,8 @@ def _least_padding(widths: np.ndarray, parts: int) -> list[int]:
     return best[count][1][1:]
 
 
-def _rounded(count: Any, step: int) -> Any:
-    """The next multiple of `step`."""
+def rounded(count: Any, step: int) -> Any:
+    """The next multiple of `step`, of a number or of each in an array."""
     return -(-count // step) * step
 
 

@@ -15,7 +15,7 @@ import torch
 from unimr.data.mixture import draw_shares
 from unimr.data.tables import item_attributes, read_table
 from unimr.data.text import normalise
-from unimr.model.tokenizer import NgramTokenizer
+from unimr.model.tokenizer import Tokenizer
 
 ROLE_SHARES = {"name": 0.45, "variant": 0.1, "keyword": 0.3, "description": 0.05, "utterance": 0.1}
 """Share of each role in a batch; roles that the tables lack leave theirs to the others.
@@ -61,7 +61,7 @@ class TextCorpus:
         texts: pd.DataFrame,
         utterances: pd.DataFrame,
         item_ids: Sequence[str],
-        tokenizer: NgramTokenizer,
+        tokenizer: Tokenizer,
         variants: Collection[str] = (),
         tables: Path | None = None,
     ) -> None:
@@ -73,6 +73,8 @@ class TextCorpus:
             if item_id in number:
                 variant = role == "name" and item_id in variants
                 positives["variant" if variant else role, lang, text].append(number[item_id])
+        self.keys = list(positives)
+        """Role, language and normalised text of every entry."""
         self.texts = [text for _, _, text in positives]
         self.words = [tokenizer.words(text) for text in self.texts]
         self.positives = [np.unique(found) for found in positives.values()]

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from unimr.model.image_encoder import ConvNet
+from unimr.model.encoders import make_image_encoder
 from unimr.params import ModelParams, TrainImageParams
 from unimr.training.augment import augment
 from unimr.training.losses.info_nce import InfoNCELoss
@@ -37,7 +37,7 @@ class ImageTask:
 
     def __init__(self, model: ModelParams, params: TrainImageParams, pictures: Pictures) -> None:
         self.params, self.pictures = params, pictures
-        self.encoder = ConvNet(model.image, model.dim).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.encoder = make_image_encoder(model.image, model.dim).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.proxy_loss = ProxyLoss(len(pictures.item_ids), model.dim, model.matryoshka_dims, params.min_temperature)
         self.contrast = InfoNCELoss()
         self.module = nn.ModuleDict(

@@ -13,7 +13,7 @@ from torch import nn
 
 from unimr.files import read_json
 from unimr.model.retriever import UnifiedRetriever
-from unimr.model.tokenizer import NgramTokenizer, WordBatch, in_parts
+from unimr.model.tokenizer import Tokenizer, WordBatch, in_parts
 from unimr.params import TrainJointParams
 from unimr.training.augment import augment
 from unimr.training.corpus import TextCorpus
@@ -39,7 +39,7 @@ class Composition:
     words: tuple[np.ndarray, ...]
 
 
-def read_compositions(path: Path, item_ids: Sequence[str], tokenizer: NgramTokenizer) -> list[Composition]:
+def read_compositions(path: Path, item_ids: Sequence[str], tokenizer: Tokenizer) -> list[Composition]:
     """Read `compositions.json`, the (base, variant, words) triples that training may compose."""
     number = {item_id: place for place, item_id in enumerate(item_ids)}
     return [
@@ -105,8 +105,8 @@ class JointTask:
             self.module["caption_contrast"] = self.caption_contrast
 
     def table(self) -> list[nn.Parameter]:
-        """The n-gram table."""
-        return [self.retriever.text_encoder.ngram_table]
+        """Those of the text encoder."""
+        return self.retriever.text_encoder.sparse_parameters()
 
     def batch(self, rng: np.random.Generator) -> JointBatch:
         """Texts, pictures, utterances and compositions."""

@@ -25,11 +25,12 @@ from torch import nn
 from torch.optim import Optimizer
 
 from unimr.errors import UnimrError
+from unimr.model.hf import hf_encoders
 from unimr.params import TrainParams
 from unimr.processes import keep_memory
 from unimr.training.checkpoint import load_checkpoint, save_checkpoint
 from unimr.training.device import THREADS, mixed_precision
-from unimr.training.optim import RowwiseAdagrad, schedule
+from unimr.training.optim import RowwiseAdagrad, parameter_groups, schedule
 from unimr.training.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -76,6 +77,9 @@ def train(task: Task[Batch], params: TrainParams, work: Path, rates: Rates) -> A
     torch.set_num_threads(THREADS)
     keep_memory()
     accelerator = Accelerator(mixed_precision=mixed_precision())
+    encoders = hf_encoders(task.module)
+    for encoder in encoders:
+        encoder.begin_training()
     task.module.to(accelerator.device).train()
     optimizers = _optimizers(task, params, rates)
     first = load_checkpoint(work, task.module, optimizers)
@@ -95,6 +99,8 @@ def train(task: Task[Batch], params: TrainParams, work: Path, rates: Rates) -> A
             if stop.asked:
                 log.warning("Stopped by SIGTERM after step %d; the next run goes on from there.", done)
                 raise SystemExit(STOPPED_BY_SIGTERM)
+    for encoder in encoders:
+        encoder.end_training()
     task.module.eval()
     return accelerator
 
@@ -102,14 +108,16 @@ def train(task: Task[Batch], params: TrainParams, work: Path, rates: Rates) -> A
 def _optimizers(task: Task[Batch], params: TrainParams, rates: Rates) -> list[Optimizer]:
     table = task.table()
     dense = [value for value in task.module.parameters() if value.requires_grad and all(value is not t for t in table)]
-    optimizers: list[Optimizer] = [torch.optim.AdamW(dense, lr=rates.dense, weight_decay=params.weight_decay)]
+    scales = {value: scale for encoder in hf_encoders(task.module) for value, scale in encoder.rate_scales()}
+    groups = parameter_groups(dense, scales)
+    optimizers: list[Optimizer] = [torch.optim.AdamW(groups, lr=rates.dense, weight_decay=params.weight_decay)]
     return [*optimizers, RowwiseAdagrad(table, lr=rates.table)] if table else optimizers
 
 
 def _set_rates(optimizers: list[Optimizer], rates: Rates, factor: float) -> None:
     for optimizer, rate in zip(optimizers, (rates.dense, rates.table), strict=False):
         for group in optimizer.param_groups:
-            group["lr"] = rate * factor
+            group["lr"] = rate * factor * group.get("scale", 1.0)
 
 
 def _step(
@@ -121,7 +129,8 @@ def _step(
         loss, report, samples = task(batch)
     _require_finite(loss, "loss", step, batch)
     accelerator.backward(loss)
-    dense = [value for value in optimizers[0].param_groups[0]["params"] if value.grad is not None]
+    groups = optimizers[0].param_groups
+    dense = [value for group in groups for value in group["params"] if value.grad is not None]
     _require_finite(nn.utils.clip_grad_norm_(dense, CLIP_NORM), "gradient", step, batch)
     for optimizer in optimizers:
         optimizer.step()

@@ -16,7 +16,7 @@ from unimr.data.mixture import draw_shares
 from unimr.data.text import segment
 from unimr.model.nlu import CATALOGUE_LABELS, Labels, NluOutput, tag_words
 from unimr.model.retriever import UnifiedRetriever
-from unimr.model.tokenizer import NgramTokenizer, WordBatch, in_parts
+from unimr.model.tokenizer import Tokenizer, WordBatch, in_parts
 from unimr.params import TrainNluParams
 from unimr.training.corpus import drawn_by
 from unimr.training.losses.proxy import ProxyLoss
@@ -61,7 +61,7 @@ class UtteranceSet:
         self,
         utterances: pd.DataFrame,
         item_ids: Sequence[str],
-        tokenizer: NgramTokenizer,
+        tokenizer: Tokenizer,
         labels: Labels = CATALOGUE_LABELS,
         tables: Path | None = None,
     ) -> None:
@@ -139,8 +139,8 @@ class NluTask:
         self.module = nn.ModuleDict({"nlu": model.nlu, "text_encoder": model.text_encoder})
 
     def table(self) -> list[nn.Parameter]:
-        """The n-gram table."""
-        return [self.model.text_encoder.ngram_table]
+        """Those of the text encoder."""
+        return self.model.text_encoder.sparse_parameters()
 
     def batch(self, rng: np.random.Generator) -> NluBatch:
         """Random utterances."""

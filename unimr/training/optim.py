@@ -1,9 +1,9 @@
-"""Optimiser of the n-gram table, and the learning-rate schedule."""
+"""Optimiser of the n-gram table, groups of parameters, and the learning-rate schedule."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, overload
 
 import torch
@@ -46,6 +46,16 @@ class RowwiseAdagrad(Optimizer):
         squares = state["squares"][rows] + values.square().mean(dim=1)
         state["squares"][rows] = squares
         table.index_add_(0, rows, values * (-learning_rate / (squares.sqrt() + 1e-8))[:, None])
+
+
+def parameter_groups(
+    parameters: Iterable[torch.nn.Parameter], scales: Mapping[torch.nn.Parameter, float]
+) -> list[dict[str, Any]]:
+    """Parameters in groups of one learning rate: `scale` times the stage's; 1 where `scales` says nothing."""
+    groups: dict[float, list[torch.nn.Parameter]] = {}
+    for parameter in parameters:
+        groups.setdefault(scales.get(parameter, 1.0), []).append(parameter)
+    return [{"params": members, "scale": scale} for scale, members in groups.items()]
 
 
 def schedule(step: int, steps: int, warmup_steps: int) -> float:

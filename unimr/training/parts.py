@@ -11,13 +11,17 @@ from torch import nn
 
 from unimr.errors import UnimrError
 from unimr.files import atomic_folder, write_json
+from unimr.model.hf import HfEncoder
 from unimr.model.manifest import WEIGHTS, verify_manifest, write_manifest
 
 
 def save_parts(
     folder: Path, modules: Mapping[str, nn.Module], notes: dict[str, Any], metrics: dict[str, float]
 ) -> None:
-    """Write the weights of named modules as one safetensors file, with metrics and manifest, atomically."""
+    """Write the weights of named modules as one safetensors file, with metrics and manifest, atomically.
+
+    What a pretrained encoder is built from goes into a folder of its name.
+    """
     weights = {
         f"{part}/{name}": value.detach().cpu().contiguous()
         for part, module in modules.items()
@@ -26,6 +30,9 @@ def save_parts(
     with atomic_folder(folder) as temporary:
         (temporary / WEIGHTS).write_bytes(save(weights))  # save_file would hide that the disk is full
         write_json(temporary / "metrics.json", metrics)
+        for part, module in modules.items():
+            if isinstance(module, HfEncoder):
+                module.save_files(temporary / part)
         write_manifest(temporary, notes)
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,13 @@ from torch import nn
 from unimr.data.mixture import LABELS
 from unimr.data.tables import read_table
 from unimr.files import sha256_of, write_json
-from unimr.model.image_encoder import ConvNet
+from unimr.model.encoders import make_image_encoder, make_tokenizer
 from unimr.model.manifest import MANIFEST
 from unimr.model.names import KnownNames
 from unimr.model.nlu import Labels
 from unimr.model.retriever import UnifiedRetriever
-from unimr.model.tokenizer import NgramTokenizer
-from unimr.params import Params, TrainParams
+from unimr.model.tokenizer import Tokenizer
+from unimr.params import HfTextParams, Params, PretrainedParams, TrainParams
 from unimr.training.corpus import Items, TextCorpus
 from unimr.training.gate import check_retained, measure_nlu, measure_text
 from unimr.training.image_task import ImageTask
@@ -31,6 +32,7 @@ from unimr.training.losses.proxy import ProxyLoss
 from unimr.training.nlu_task import NluTask, UtteranceSet
 from unimr.training.parts import load_parts, save_parts
 from unimr.training.pictures import Pictures
+from unimr.training.teacher import ask_teacher, folder_hash
 from unimr.training.text_task import TextTask, embed_pictures
 
 log = logging.getLogger(__name__)
@@ -55,12 +57,16 @@ def run_train_text(params: Params, root: Path) -> None:
     stage = params.train_text
     texts, utterances = read_table(root / TABLES, "texts"), read_table(root / TABLES, "utterances")
     items = Items.read(root / TABLES)
-    corpus = TextCorpus(texts, utterances, items.item_ids, _tokenizer(params), items.variants, root / TABLES)
+    corpus = TextCorpus(
+        texts, utterances, items.item_ids, make_tokenizer(params.model.text), items.variants, root / TABLES
+    )
+    teacher = ask_teacher(stage.teacher, corpus, root) if stage.teacher else None
     torch.manual_seed(stage.seed)
-    image_encoder = ConvNet(params.model.image, params.model.dim).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    image_encoder = make_image_encoder(params.model.image, params.model.dim, root / MODELS / "train_image")
+    image_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     load_parts(root / MODELS / "train_image", {"image_encoder": image_encoder})
     pictures = embed_pictures(image_encoder, Pictures.read(root / TABLES, params.model.image.image_size))
-    task = TextTask(params.model, stage, corpus, pictures)
+    task = TextTask(params.model, stage, corpus, pictures, teacher)
     _load_image_proxies(root, params, task.proxy_loss, int(pictures.items.max()) + 1)
     rates = Rates(stage.learning_rate, stage.table_learning_rate)
     work = _train(task, params, "train_text", root, ["train_image"], rates)
@@ -72,11 +78,13 @@ def run_train_text(params: Params, root: Path) -> None:
 def run_train_nlu(params: Params, root: Path) -> None:
     """Stage `train_nlu`: intent and slots, on a text encoder that is tuned with them."""
     stage = params.train_nlu
-    items, tokenizer = Items.read(root / TABLES), _tokenizer(params)
+    items = Items.read(root / TABLES)
     labels = Labels.read(root / TABLES / LABELS)
-    utterances = UtteranceSet(read_table(root / TABLES, "utterances"), items.item_ids, tokenizer, labels, root / TABLES)
     torch.manual_seed(stage.seed)
-    retriever = UnifiedRetriever(params.model, labels)
+    retriever = _retriever(params, root, labels)
+    utterances = UtteranceSet(
+        read_table(root / TABLES, "utterances"), items.item_ids, retriever.tokenizer, labels, root / TABLES
+    )
     proxy_loss = _proxy_loss(params, items, params.train_text.min_temperature)
     texts = {"text_encoder": retriever.text_encoder, "text_projection": retriever.text_projection}
     load_parts(root / MODELS / "train_text", {**texts, "proxy_loss": proxy_loss})
@@ -98,7 +106,7 @@ def run_train_joint(params: Params, root: Path) -> None:
     """
     stage = params.train_joint
     torch.manual_seed(stage.seed)
-    retriever = UnifiedRetriever(params.model, Labels.read(root / TABLES / LABELS))
+    retriever = _retriever(params, root, Labels.read(root / TABLES / LABELS))
     items = Items.read(root / TABLES)
     proxy_loss = _proxy_loss(params, items, stage.min_temperature)
     _load_stages(root, retriever, proxy_loss)
@@ -125,6 +133,11 @@ def _load_image_proxies(root: Path, params: Params, proxy_loss: ProxyLoss, pictu
         proxy_loss.log_inverse_temperature.copy_(of_pictures.log_inverse_temperature)
 
 
+def _retriever(params: Params, root: Path, labels: Labels) -> UnifiedRetriever:
+    """A model for the weights of the earlier stages, which are loaded next."""
+    return UnifiedRetriever(params.model, labels, root / MODELS / "train_text", root / MODELS / "train_image")
+
+
 def _load_stages(root: Path, retriever: UnifiedRetriever, proxy_loss: ProxyLoss) -> None:
     load_parts(root / MODELS / "train_image", {"image_encoder": retriever.image_encoder})
     texts = {"text_projection": retriever.text_projection, "proxy_loss": proxy_loss}
@@ -136,7 +149,7 @@ def _proxy_loss(params: Params, items: Items, min_temperature: float) -> ProxyLo
     return ProxyLoss(len(items.item_ids), params.model.dim, params.model.matryoshka_dims, min_temperature)
 
 
-def _joint_data(params: Params, root: Path, items: Items, tokenizer: NgramTokenizer) -> JointData:
+def _joint_data(params: Params, root: Path, items: Items, tokenizer: Tokenizer) -> JointData:
     utterances = read_table(root / TABLES, "utterances")
     # Utterances come as batches of their own, with intents and slots; as plain texts they would come twice.
     corpus = TextCorpus(
@@ -150,12 +163,7 @@ def _joint_data(params: Params, root: Path, items: Items, tokenizer: NgramTokeni
     )
 
 
-def _tokenizer(params: Params) -> NgramTokenizer:
-    text = params.model.text
-    return NgramTokenizer(text.buckets, text.ngram_max, text.max_words)
-
-
-def _text_model(params: Params, parts: dict[str, nn.Module]) -> UnifiedRetriever:
+def _text_model(params: Params, parts: Mapping[str, nn.Module]) -> UnifiedRetriever:
     """A model around the parts of stage 1, which know no NLU module yet, to measure them."""
     nlu = params.model.nlu.model_copy(update={"fusion": False})
     with torch.device("meta"):
@@ -173,6 +181,7 @@ def _train(task: Task[Batch], params: Params, stage: str, root: Path, inputs: li
         "model": params.model.model_dump(),
         "code": _hash_of_files(sorted(Path(__file__).parents[1].rglob("*.py"))),
         "tables": _hash_of_files(sorted((root / TABLES).iterdir())),
+        "checkpoints": [folder_hash(name) for name in _named(params)],
         "inputs": [sha256_of(root / MODELS / name / MANIFEST) for name in inputs],
     }
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
@@ -184,12 +193,20 @@ def _train(task: Task[Batch], params: Params, stage: str, root: Path, inputs: li
     return work
 
 
+def _named(params: Params) -> list[str]:
+    """Pretrained encoders, tokenizers and teachers that the parameters name."""
+    model, teacher = params.model, params.train_text.teacher
+    pretrained = [part for part in (model.text, model.image) if isinstance(part, PretrainedParams)]
+    tokenizer = [model.text.tokenizer] if isinstance(model.text, HfTextParams) else []
+    return [part.name for part in pretrained] + tokenizer + ([teacher.name] if teacher else [])
+
+
 def _hash_of_files(paths: list[Path]) -> str:
     return hashlib.sha256("".join(f"{path.name}{sha256_of(path)}" for path in paths).encode()).hexdigest()
 
 
 def _save(
-    root: Path, stage: str, parts: dict[str, nn.Module], params: Params, metrics: dict[str, float] | None, work: Path
+    root: Path, stage: str, parts: Mapping[str, nn.Module], params: Params, metrics: dict[str, float] | None, work: Path
 ) -> None:
     """Save the parts and, where the stage is measured, the metrics; then drop the checkpoints: the result is whole."""
     save_parts(root / MODELS / stage, parts, _notes(params, root), metrics or {})

@@ -1,0 +1,63 @@
+"""The `hf` text encoder: a Hugging Face model over sub-words, read out word by word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from unimr.model.hf import HfEncoder, build_backbone
+from unimr.model.subwords import SubwordBatch, SubwordTokenizer
+from unimr.model.text_encoder import TextStates
+from unimr.params import HfTextParams
+
+
+class HfTextEncoder(HfEncoder):
+    """A pretrained text encoder whose states are those of words, so that slots and fusion work as with any other.
+
+    A word is the mean of its sub-words. The text is pooled as the checkpoint was trained: the mean of all sub-words
+    with the special ones (Reimers and Gurevych 2019, "Sentence-BERT", section 3), or the first one.
+    """
+
+    params: HfTextParams
+
+    def __init__(self, params: HfTextParams, dim: int, tokenizer: SubwordTokenizer, saved: Path | None = None) -> None:
+        super().__init__(params, build_backbone(params, saved, "text"))
+        self.tokenizer = tokenizer
+        hidden = self.backbone.config.hidden_size
+        self.project = nn.Linear(hidden, dim)
+        self.project_words = nn.Linear(hidden, dim)
+        if saved is None and not self.project.weight.is_meta:
+            # Keeps the angles between states as well as a map to fewer dimensions can.
+            nn.init.orthogonal_(self.project.weight)
+
+    def save_files(self, folder: Path) -> None:
+        """Write the configuration and the tokenizer."""
+        super().save_files(folder)
+        self.tokenizer.save(folder)
+
+    def forward(self, batch: SubwordBatch) -> TextStates:
+        """Encode a batch of texts."""
+        # XLM-R counts positions by what is no padding.
+        ids = batch.ids.masked_fill(~batch.attention, self.backbone.config.pad_token_id or 0)
+        words = self.backbone.get_input_embeddings()(ids)  # [batch, subwords, hidden]
+        hidden = self.backbone(input_ids=ids, attention_mask=batch.attention.long()).last_hidden_state
+        members = batch.members.to(hidden.dtype)
+        # A word weighs as much as it has sub-words: then the mean over words is that over sub-words.
+        scores = (batch.members > 0).sum(-1).clamp_min(1).float().log()
+        states = self.project(members @ hidden)
+        return TextStates(
+            self.project_words(members @ words.to(hidden.dtype)),
+            states,
+            scores,
+            batch.mask,
+            self.project(self._pool(hidden, batch.attention)),
+        )
+
+    def _pool(self, hidden: torch.Tensor, attention: torch.Tensor) -> torch.Tensor:
+        """Sub-words `[batch, subwords, hidden]` → texts `[batch, hidden]`."""
+        if self.params.pooling == "cls":
+            return hidden[:, 0]
+        shares = attention.to(hidden.dtype) / attention.sum(1, keepdim=True).to(hidden.dtype)
+        return torch.einsum("bs,bsh->bh", shares, hidden)
