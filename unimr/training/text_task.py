@@ -120,7 +120,11 @@ class TextTask:
         vectors = self.pictures.vectors[batch.pictures].to(proxies.device)
         targets = F.one_hot(self.pictures.items[batch.pictures].to(proxies.device), len(proxies)).float()
         image = self.proxy_loss(vectors, targets)
-        return text + image, {"text": float(text.detach()), "image": float(image.detach())}, len(batch.texts.texts)
+        return (
+            text + self.params.image_weight * image,
+            {"text": float(text.detach()), "image": float(image.detach())},
+            len(batch.texts.texts),
+        )
 
     def _embed(self, words: WordBatch) -> torch.Tensor:
         return F.normalize(self.projection(self.encoder(words).pooled).float(), dim=-1)
