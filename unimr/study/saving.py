@@ -61,14 +61,14 @@ def _times(params: ModelParams, labels: Labels, queries: Sequence[str]) -> dict[
     model, threads = UnifiedRetriever(params, labels).eval(), torch.get_num_threads()
     torch.set_num_threads(1)  # as the service does: a single query is too small to be shared between threads
 
-    def batch(text: str) -> Any:
+    def _batch(text: str) -> Any:
         return model.tokenizer.batch([model.tokenizer.words(text)])
 
     ways: dict[str, Callable[[str], Any]] = {
-        "unified": lambda text: model.understandings([text], model.embed_words(batch(text))[1]),
-        "image_only": lambda text: model.embed_words_alone(batch(text)),
-        "text_only": lambda text: model.embed_words_alone(batch(text)),
-        "nlu_only": lambda text: model.understandings([text], model.nlu(model.text_encoder(batch(text)))),
+        "unified": lambda text: model.understandings([text], model.embed_words(_batch(text))[1]),
+        "image_only": lambda text: model.embed_words_alone(_batch(text)),
+        "text_only": lambda text: model.embed_words_alone(_batch(text)),
+        "nlu_only": lambda text: model.understandings([text], model.nlu(model.text_encoder(_batch(text)))),
     }
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(WARM_UP + ROUNDS):

@@ -64,6 +64,7 @@ def wrap(retriever: UnifiedRetriever) -> SentenceTransformer:
             self.encoder, self.projection = retriever.text_encoder, retriever.text_projection
 
         def preprocess(self, inputs: Sequence[str], prompt: str | None = None, **_: object) -> dict[str, torch.Tensor]:
+            """Texts into the features that `forward` takes."""
             words = [retriever.tokenizer.words(f"{prompt or ''}{text}") for text in inputs]
             batch = retriever.tokenizer.batch(words, few_shapes=True)
             # The library takes features by these names.
@@ -75,11 +76,13 @@ def wrap(retriever: UnifiedRetriever) -> SentenceTransformer:
             }
 
         def forward(self, features: dict[str, Any], **_: object) -> dict[str, Any]:
+            """Adds `sentence_embedding` to the features."""
             names = ("buckets", "offsets", "input_ids", "attention_mask")
             batch = WordBatch(*(features[name] for name in names))
             return features | {"sentence_embedding": retriever.embed_words_alone(batch)}
 
         def save(self, output_path: str, *_: object, **__: object) -> None:
+            """Refuse: the library asks every module for this."""
             raise UnimrError(f"A peer is measured and dropped; it is not saved to {output_path}.")
 
     return SentenceTransformer(modules=[NgramModule()], device=str(retriever.device))
