@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DO_NOT_TRACK := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo ui monitor-ui test test-slow bench-service pictures lint clean
+.PHONY: help setup demo ui monitor-ui study test test-slow bench-service pictures lint clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile
@@ -42,6 +42,11 @@ monitor-ui: setup ## all looks at the traffic in Evidently's pages, until Ctrl-C
 	@[ -d reports/monitoring/workspace ] || { echo "There is no look at traffic yet: run unimr serve, ask something, then unimr monitor."; exit 1; }
 	@echo "http://127.0.0.1:8001"
 	@exec evidently ui --workspace reports/monitoring/workspace --host 127.0.0.1 --port 8001
+
+study: setup ## the claims put to the test: variants and peers at the same budget, five seeds (an hour or two)
+	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-study.lock
+	dvc repro fetch
+	unimr study
 
 test: setup ## run the tests, two files at a time (minutes)
 	python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder

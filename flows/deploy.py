@@ -34,6 +34,7 @@ from flows.guard import FAILURES, PAUSED_EVENT, guard
 from flows.monitor import DRIFT_EVENT, monitor
 from flows.pipeline import pipeline
 from flows.refresh import refresh
+from flows.study import study
 from unimr.config import load_params
 from unimr.errors import UnimrError
 from unimr.params import DeployParams
@@ -97,7 +98,15 @@ GUARD = Deployment(
     f"Is started by an automation after each failed retraining. Pauses the schedule after {FAILURES} failures in a "
     f"row and raises the event `{PAUSED_EVENT}`: make an automation on it to be told.",
 )
-DEPLOYMENTS = (RETRAIN, MONITOR, REFRESH, GUARD)
+STUDY = Deployment(
+    "claims",
+    study,
+    "Puts the claims to the test (docs/study.md): the unified model against variants of it and against peers, at the "
+    "same budget, with several seeds. Hours; needs what `make study` installs.\n\n"
+    "- The artifact `study` has the answers, and where the page is.\n"
+    "- Cancel whenever you like: what was run is kept, and the next run goes on from there.",
+)
+DEPLOYMENTS = (RETRAIN, MONITOR, REFRESH, GUARD, STUDY)
 
 
 def deploy() -> None:

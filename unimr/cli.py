@@ -297,7 +297,27 @@ def calibrate(
 
 
 @app.command()
-def profile(name: Annotated[str, typer.Argument(help="demo, ci, gpu, photos or paper: a file in profiles/.")]) -> None:
+def study(
+    profile: Annotated[str, typer.Option(help="Whose tables, model and steps; else study.profile.")] = "",
+    seeds: Annotated[int, typer.Option(min=0, help="How many; 0: study.seeds.")] = 0,
+    jobs: Annotated[int, typer.Option(min=0, help="Runs side by side; 0: study.jobs.")] = 0,
+) -> None:
+    """Put the claims to the test: the model against variants of it and against peers, at the same budget (hours).
+
+    Writes metrics/study.json, plots/study.csv and reports/study (open index.html). What was run is kept: a study that
+    was stopped goes on. `make study` installs the peers first. See docs/study.md.
+    """
+    from unimr.study.study import run_study
+
+    logging.getLogger("unimr.study").setLevel(logging.INFO)
+    for answer in run_study(ROOT, profile, seeds, jobs):
+        typer.echo(f"{answer.question}\n  {answer.sentence}")
+
+
+@app.command()
+def profile(
+    name: Annotated[str, typer.Argument(help="demo, ci, gpu, photos, paper or study: a file in profiles/.")],
+) -> None:
     """Choose the profile: sets the one key `profile` in params.yaml. Then run `dvc repro`."""
     from unimr.config import choose_profile
 

@@ -197,10 +197,13 @@ class ModelParams(Section):
 
 
 class TrainParams(Section):
-    """What every training stage has: length, batch, optimiser, and how often a checkpoint is written (in steps)."""
+    """What every training stage has: length, batch, optimiser, and how often a checkpoint is written (in steps).
+
+    A stage of no steps hands its modules on as they begin.
+    """
 
     seed: int
-    steps: PositiveInt
+    steps: Annotated[int, Field(ge=0)]
     batch_size: PositiveInt
     learning_rate: Rate
     weight_decay: Weight
@@ -230,6 +233,7 @@ class TrainTextParams(TrainParams):
     """Stage `train_text`: the text encoder; the n-gram table has a learning rate of its own."""
 
     table_learning_rate: Rate
+    image_weight: Weight
     min_temperature: Temperature
     teacher: TeacherParams | None
 
@@ -238,14 +242,18 @@ class TrainNluParams(TrainParams):
     """Stage `train_nlu`: intent and slots; the n-gram table of the text encoder is tuned at a rate of its own."""
 
     table_learning_rate: Rate
+    asked_weight: Weight
 
 
 class TrainJointParams(TrainParams):
-    """Stage `train_joint`: everything together, weighted, with the regression gate."""
+    """Stage `train_joint`: everything together, weighted, with the regression gate.
+
+    Without `nlu_batch_size` there are no utterances, and without `image_weight` no pictures.
+    """
 
     table_learning_rate: Rate
     image_batch_size: PositiveInt
-    nlu_batch_size: PositiveInt
+    nlu_batch_size: Annotated[int, Field(ge=0)]
     image_weight: Weight
     caption_weight: Weight
     nlu_weight: Weight
@@ -258,6 +266,27 @@ class EvaluateParams(Section):
 
     bootstrap_samples: PositiveInt
     seed: int
+
+
+class SampleCost(Section):
+    """What training on a sample of each kind costs, as multiples of one text."""
+
+    text: Annotated[float, Field(gt=0)]
+    picture: Annotated[float, Field(gt=0)]
+    utterance: Annotated[float, Field(gt=0)]
+
+
+class StudyParams(Section):
+    """`unimr study`: which variants and peers, how many seeds, and what each run may spend (`unimr/study`)."""
+
+    profile: str
+    variants: list[str] = Field(min_length=1)
+    peers: list[str]
+    seeds: PositiveInt
+    jobs: PositiveInt
+    budget: Annotated[float, Field(gt=0)]
+    cost: SampleCost
+    bootstrap_samples: Annotated[int, Field(ge=100)]
 
 
 class EmbedParams(Section):
@@ -377,6 +406,7 @@ class Params(Section):
     train_nlu: TrainNluParams
     train_joint: TrainJointParams
     evaluate: EvaluateParams
+    study: StudyParams
     embed: EmbedParams
     index: IndexParams
     monitor: MonitorParams

@@ -17,7 +17,7 @@ from unimr.errors import UnimrError
 
 PROJECT = Path(__file__).parents[2]
 AUTOMATIONS = ("Drift starts a retraining", "A lost run has crashed", "Failed retrainings are counted")
-NAMES = {"pipeline/retrain", "monitor/daily", "refresh/nightly", "guard/failures"}
+NAMES = {"pipeline/retrain", "monitor/daily", "refresh/nightly", "guard/failures", "study/claims"}
 
 
 @pytest.fixture
@@ -62,6 +62,7 @@ def test_every_deployment_is_there_as_it_is_described(deployed):
         "monitor/daily": [("0 6 * * *", True)],
         "refresh/nightly": [("0 1 * * *", False)],
         "guard/failures": [],
+        "study/claims": [],
     }
 
 

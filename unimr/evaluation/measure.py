@@ -84,8 +84,18 @@ class TaskResult:
 
 @dataclass(frozen=True)
 class NluResult:
-    """What query understanding reached, and the intents for the confusion matrix."""
+    """What query understanding reached, and the intents for the confusion matrix.
 
+    Attributes:
+        values: `[utterances, 5]`, see `nlu.utterance_values`.
+        languages: of each utterance.
+        summaries: measure → scores.
+        actual: the intent of each utterance.
+        predicted: what the model took it for.
+    """
+
+    values: FloatArray
+    languages: list[str]
     summaries: dict[str, Summary]
     actual: list[str]
     predicted: list[str]
@@ -202,11 +212,12 @@ def _measure_nlu(model: Retriever, tables: Tables, options: Options) -> NluResul
         nlu.Frame(answer.intent, frozenset((slot.start, slot.end, slot.label) for slot in answer.slots))
         for answer in map(answers.__getitem__, asked["text"])
     ]
-    values = nlu.utterance_values(actual, predicted)
-    summaries = summarise(
-        values, list(asked["lang"]), nlu.MEASURES, options.samples, [options.seed, zlib.crc32(NLU.encode())]
+    values, languages = nlu.utterance_values(actual, predicted), list(asked["lang"])
+    seed = [options.seed, zlib.crc32(NLU.encode())]
+    summaries = summarise(values, languages, nlu.MEASURES, options.samples, seed)
+    return NluResult(
+        values, languages, summaries, [frame.intent for frame in actual], [frame.intent for frame in predicted]
     )
-    return NluResult(summaries, [frame.intent for frame in actual], [frame.intent for frame in predicted])
 
 
 def _task_metrics(result: TaskResult) -> dict[str, Any]:

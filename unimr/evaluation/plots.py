@@ -29,7 +29,7 @@ BASELINE_LOOKS = {
 }
 """Baseline → its label, colour and marker."""
 
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -40,6 +40,7 @@ _STYLE: dict[Any, Any] = {
     "ytick.color": INK,
     "savefig.dpi": 130,
 }
+"""How every plot of the project looks."""
 
 
 def language_rows(evaluation: Evaluation) -> list[tuple[str, str, Score]]:
@@ -74,11 +75,13 @@ def write_csv(folder: Path, evaluation: Evaluation, headline: Sequence[HeadlineR
 
 def write_png(folder: Path, evaluation: Evaluation, rows: Sequence[HeadlineRow]) -> None:
     """Write `headline.png`, `languages.png` and, where there are utterances, `nlu_confusion.png` to a folder."""
-    with mpl.rc_context(_STYLE):
-        _save(_headline_figure([row for row in rows if row.score]), folder / "headline.png")
-        _save(_languages_figure(language_rows(evaluation)), folder / "languages.png")
+    with mpl.rc_context(STYLE):
+        save_figure(_headline_figure([row for row in rows if row.score]), folder / "headline.png")
+        save_figure(_languages_figure(language_rows(evaluation)), folder / "languages.png")
         if evaluation.nlu:
-            _save(_confusion_figure(evaluation.nlu.actual, evaluation.nlu.predicted), folder / "nlu_confusion.png")
+            save_figure(
+                _confusion_figure(evaluation.nlu.actual, evaluation.nlu.predicted), folder / "nlu_confusion.png"
+            )
 
 
 def _csv(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -89,7 +92,8 @@ def _csv(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return text.getvalue()
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a PNG atomically; the same figure gives the same bytes."""
     with atomic_file(path) as temporary:
         figure.savefig(temporary, format="png", metadata={"Software": None})
 
@@ -110,7 +114,7 @@ def _headline_figure(rows: Sequence[HeadlineRow]) -> Figure:
     axes.set_yticks(range(len(rows)), [f"{row.label}\n{_unit(row.measure)}, n = {_count(row.score)}" for row in rows])
     axes.invert_yaxis()
     axes.set_xlim(0, 1)
-    _grid(axes, "x")
+    set_grid(axes, "x")
     _legend(figure, axes, {name for row in rows for name in row.baselines})
     return figure
 
@@ -141,7 +145,7 @@ def _languages_figure(rows: Sequence[tuple[str, str, Score]]) -> Figure:
         title = f"{task.replace('_', ' ')}\n{_unit(measure)}, mean {np.mean(values):.3f}"
         axes.set_title(title, loc="left", fontsize=9, fontweight="bold")
         axes.set_ylim(0, 1)
-        _grid(axes, "y")
+        set_grid(axes, "y")
     for axes in list(grid.flat)[len(names) :]:
         axes.set_axis_off()
     return figure
@@ -172,7 +176,8 @@ def _whiskers(scores: Sequence[Score]) -> list[list[float]]:
     return [below, [max(0.0, score.high - score.value) for score in scores]]
 
 
-def _grid(axes: Axes, axis: Literal["x", "y"]) -> None:
+def set_grid(axes: Axes, axis: Literal["x", "y"]) -> None:
+    """Faint lines behind the marks, across one axis."""
     axes.set_axisbelow(True)
     axes.grid(visible=True, axis=axis, color=FAINT, linewidth=0.7)
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
-THREADS = 2
-"""CPU threads of a training run. Fixed, since sums in another order give other bytes."""
+THREADS = int(os.environ.get("UNIMR_THREADS", "2"))
+"""CPU threads of a training run. Fixed, since sums in another order give other bytes; the study, which has runs side by
+side, gives each run one.
+"""
 
 
 def mixed_precision() -> str:

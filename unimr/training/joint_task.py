@@ -60,20 +60,24 @@ class ComposedBatch:
 
 @dataclass(frozen=True, repr=False)
 class CaptionBatch:
-    """A caption of each picture of an `ImageBatch`, in parts of like length; `order` says whose `[captions]`."""
+    """A caption of each picture of an `ImageBatch`, in parts of like length.
+
+    `order` says which picture each is of, `items` of which item `[captions]`.
+    """
 
     parts: list[WordBatch]
     order: torch.Tensor
+    items: torch.Tensor
 
 
 @dataclass(frozen=True)
 class JointBatch:
-    """One batch of each kind."""
+    """One batch of each kind that is trained."""
 
     texts: TextBatch
-    pictures: ImageBatch
+    pictures: ImageBatch | None
     captions: CaptionBatch | None
-    utterances: NluBatch
+    utterances: NluBatch | None
     composed: ComposedBatch | None
 
 
@@ -110,25 +114,26 @@ class JointTask:
 
     def batch(self, rng: np.random.Generator) -> JointBatch:
         """Texts, pictures, utterances and compositions."""
-        texts = draw_texts(self.data.corpus, self.params.batch_size, rng)
-        pictures = draw_pictures(self.data.pictures, self.params.image_batch_size, rng)
+        params, texts = self.params, draw_texts(self.data.corpus, self.params.batch_size, rng)
+        pictured = params.image_weight or params.caption_weight
+        pictures = draw_pictures(self.data.pictures, params.image_batch_size, rng) if pictured else None
         return JointBatch(
             texts,
             pictures,
-            self._draw_captions(pictures, rng) if self.params.caption_weight else None,
-            self.data.utterances.batch(self.params.nlu_batch_size, rng),
-            self._draw_compositions(rng) if self.data.compositions else None,
+            self._draw_captions(pictures, rng) if pictures and params.caption_weight else None,
+            self.data.utterances.batch(params.nlu_batch_size, rng) if params.nlu_batch_size else None,
+            self._draw_compositions(rng) if pictures and self.data.compositions else None,
         )
 
     def _draw_captions(self, pictures: ImageBatch, rng: np.random.Generator) -> CaptionBatch:
         """A caption of every picture."""
         corpus, items = self.data.corpus, pictures.items.tolist()
-        shown = np.array(
-            [place for place in range(len(pictures.rgba)) if corpus.has_caption(items[place % len(items)])]
-        )
-        words = [corpus.dropped(corpus.caption(items[place % len(items)], rng), rng) for place in shown]
+        items *= len(pictures.rgba) // len(items)
+        shown = np.array([place for place, item in enumerate(items) if corpus.has_caption(item)])
+        words = [corpus.dropped(corpus.caption(items[place], rng), rng) for place in shown]
         parts, order = in_parts(corpus.tokenizer, words, PARTS)
-        return CaptionBatch(parts, torch.from_numpy(shown[order]))
+        places = torch.from_numpy(shown[order])
+        return CaptionBatch(parts, places, pictures.items[places % len(pictures.items)])
 
     def _draw_compositions(self, rng: np.random.Generator) -> ComposedBatch:
         places = rng.integers(0, len(self.data.compositions), COMPOSED_BATCH)
@@ -140,31 +145,35 @@ class JointTask:
         return ComposedBatch(self.data.pictures.pixels(pictures), changes, variants)
 
     def __call__(self, batch: JointBatch) -> tuple[torch.Tensor, dict[str, float], int]:
-        """Weighted sum of the losses of all kinds."""
-        text = text_loss(self._embed, self.proxy_loss, batch.texts)
-        report = {"text": float(text.detach())}
-        vectors = embed_augmented(self.retriever.image_encoder, batch.pictures, self.proxy_loss.proxies.device)
-        loss = text
-        if self.params.image_weight:
-            pictures, picture_report = picture_losses(
-                vectors, self.proxy_loss, self.contrast, batch.pictures, CONTRAST_WEIGHT
-            )
-            loss, report = loss + self.params.image_weight * pictures, report | picture_report
-        asked, nlu, nlu_report = self._utterance_losses(batch.utterances)
-        loss, report = (
-            loss + asked + self.params.nlu_weight * nlu,
-            report | {"asked": float(asked.detach())} | nlu_report,
-        )
-        if batch.captions is not None:
-            captions = self._caption_loss(vectors, batch.pictures.items, batch.captions)
-            loss = loss + self.params.caption_weight * captions
-            report["captions"] = float(captions.detach())
+        """Weighted sum of the losses of all kinds that are trained."""
+        loss = text_loss(self._embed, self.proxy_loss, batch.texts)
+        report, samples = {"text": float(loss.detach())}, len(batch.texts.texts)
+        if batch.pictures is not None:
+            pictures, of_pictures = self._picture_loss(batch.pictures, batch.captions)
+            loss, report, samples = loss + pictures, report | of_pictures, samples + len(batch.pictures.rgba)
+        if batch.utterances is not None:
+            asked, nlu, of_utterances = self._utterance_losses(batch.utterances)
+            loss = loss + asked + self.params.nlu_weight * nlu
+            report |= {"asked": float(asked.detach())} | of_utterances
+            samples += len(batch.utterances.texts)
         if batch.composed is not None:
             composed = self._composed_loss(batch.composed)
             loss = loss + COMPOSED_WEIGHT * composed
             report["composed"] = float(composed.detach())
-        samples = len(batch.texts.texts) + len(batch.pictures.rgba) + len(batch.utterances.texts)
         return loss, report, samples
+
+    def _picture_loss(self, batch: ImageBatch, captions: CaptionBatch | None) -> tuple[torch.Tensor, dict[str, float]]:
+        """Weighted sum of the losses of pictures: against proxies and each other, and against their captions."""
+        vectors = embed_augmented(self.retriever.image_encoder, batch, self.proxy_loss.proxies.device)
+        loss, report = vectors.new_zeros(()), dict[str, float]()
+        if self.params.image_weight:
+            pictures, report = picture_losses(vectors, self.proxy_loss, self.contrast, batch, CONTRAST_WEIGHT)
+            loss = self.params.image_weight * pictures
+        if captions is not None:
+            captioned = self._caption_loss(vectors, captions)
+            loss = loss + self.params.caption_weight * captioned
+            report["captions"] = float(captioned.detach())
+        return loss, report
 
     def _embed(self, words: WordBatch) -> torch.Tensor:
         return self.retriever.embed_words(words, learn_nlu=False)[0]
@@ -177,11 +186,11 @@ class JointTask:
         nlu, report = nlu_losses([output for _, output in found], batch)
         return asked_loss(vectors, batch.items, self.proxy_loss), nlu, report
 
-    def _caption_loss(self, pictures: torch.Tensor, items: torch.Tensor, batch: CaptionBatch) -> torch.Tensor:
+    def _caption_loss(self, pictures: torch.Tensor, batch: CaptionBatch) -> torch.Tensor:
         """Contrast of every picture `[pictures, dim]` with its caption, the other captions of the batch against it."""
         captions = torch.cat([self._embed(part.to(pictures.device)) for part in batch.parts])
-        of_caption = items.repeat(len(pictures) // len(items))[batch.order].to(pictures.device)
-        loss: torch.Tensor = self.caption_contrast(pictures[batch.order.to(pictures.device)], captions, of_caption)
+        shown, items = pictures[batch.order.to(pictures.device)], batch.items.to(pictures.device)
+        loss: torch.Tensor = self.caption_contrast(shown, captions, items)
         return loss
 
     def _composed_loss(self, batch: ComposedBatch) -> torch.Tensor:

@@ -74,6 +74,7 @@ def train(task: Task[Batch], params: TrainParams, work: Path, rates: Rates) -> A
         UnimrError: the loss or the gradient is not finite; the last good checkpoint is kept.
         SystemExit: SIGTERM arrived; the state was saved first.
     """
+    work.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(THREADS)
     keep_memory()
     accelerator = Accelerator(mixed_precision=mixed_precision())

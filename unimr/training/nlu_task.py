@@ -154,4 +154,4 @@ class NluTask:
         texts = [self.model.text_encoder(part.to(device)) for part in batch.parts]
         loss, report = nlu_losses([self.model.nlu(text) for text in texts], batch)
         asked = asked_loss(torch.cat([self.model.project(text.pooled) for text in texts]), batch.items, self.proxy_loss)
-        return loss + asked, report | {"asked": float(asked.detach())}, len(batch.texts)
+        return loss + self.params.asked_weight * asked, report | {"asked": float(asked.detach())}, len(batch.texts)

@@ -149,7 +149,8 @@ class TextTask:
         vectors = self.pictures.vectors[batch.pictures].to(proxies.device)
         targets = F.one_hot(self.pictures.items[batch.pictures].to(proxies.device), len(proxies)).float()
         image = self.proxy_loss(vectors, targets)
-        loss, report = text + image, {"text": float(text.detach()), "image": float(image.detach())}
+        loss = text + self.params.image_weight * image
+        report = {"text": float(text.detach()), "image": float(image.detach())}
         if batch.taught is not None and self.params.teacher is not None:
             taught = self.similarity(texts, batch.taught.to(proxies.device))
             loss, report = loss + self.params.teacher.weight * taught, report | {"teacher": float(taught.detach())}

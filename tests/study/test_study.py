@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from unimr.errors import UnimrError
+from unimr.files import read_json
+from unimr.study import run as run_module
+from unimr.study.result import Result
+from unimr.study.run import result_path, run
+from unimr.study.runs import planned
+from unimr.study.study import WORK, page_path, run_study
+
+from .conftest import copy_tables
+
+
+def test_a_study_from_tables_to_page_and_on(root):
+    told: list[str] = []
+    said = run_study(root, "tiny", 2, 2, told.append)
+    assert told[0] == "0 of 4 runs are done" and len(told) == 5
+    found = read_json(root / "metrics" / "study_tiny.json")
+    assert found["answers"] == {each.question: each.sentence for each in said}
+    unified, text_only = found["scores"]["unified"], found["scores"]["text_only"]
+    assert set(text_only) < set(unified) and "nlu.slot_f1" in set(unified) - set(text_only)
+    for measure, score in text_only.items():
+        assert len(score["seeds"]) == 2
+        expected = np.mean(score["seeds"]) - np.mean(unified[measure]["seeds"])
+        assert score["difference"]["value"] == pytest.approx(expected, abs=2e-4)
+        assert score["difference"]["low"] <= score["difference"]["value"] <= score["difference"]["high"]
+    assert {"tfidf", "bm25", "random"} <= set(found["baselines"]["name_to_name.mrr"])
+    page = page_path(root, "tiny").read_text()
+    assert all(each.sentence.split(";")[0].split("'")[0] in page for each in said)
+    assert not re.search(r"https?://", page)
+    assert (root / "plots" / "study_tiny.csv").read_text().startswith("name,measure,mean,")
+
+    gone = next((root / WORK / "tiny" / "results").glob("text_only-1-*"))
+    before = Result.read(gone).values
+    gone.unlink()
+    told.clear()
+    run_study(root, "tiny", 2, 2, told.append)  # goes on with what is missing, and alone with that
+    assert told[0] == "3 of 4 runs are done" and len(told) == 2
+    after = Result.read(gone).values
+    assert all(np.array_equal(before[task], after[task]) for task in before)
+
+
+def test_a_run_that_broke_off_goes_on_after_the_last_stage_that_is_done(root, monkeypatch):
+    work, functions, calls = root / WORK / "tiny", dict(run_module.FUNCTIONS), []
+    copy_tables(None, root, work)
+    monkeypatch.setattr(run_module, "FUNCTIONS", functions)
+    for stage, place in list(functions.items()):
+        functions[stage] = f"tests.study.test_study:{stage}" if stage == "train_nlu" else place
+    monkeypatch.setitem(globals(), "train_nlu", lambda *_: calls.append("train_nlu") or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run(root, "tiny", "image_only", 0, work)
+    text = work / "runs" / "image_only-0" / "models" / "train_text" / "model.safetensors"
+    made = text.stat().st_mtime_ns
+    functions["train_nlu"] = "unimr.training.stages:run_train_nlu"
+    monkeypatch.setattr(run_module.shutil, "rmtree", lambda _: None)
+    run(root, "tiny", "image_only", 0, work)
+    assert text.stat().st_mtime_ns == made
+    found = Result.read(result_path(root, "tiny", "image_only", 0, work))
+    assert "nlu" not in found.values and found.values["name_to_image_trained"].shape[1] == 3
+
+
+def test_other_parameters_are_another_result(root):
+    work = root / WORK / "tiny"
+    copy_tables(None, root, work)
+    paths = {result_path(root, "tiny", name, seed, work) for name in ("unified", "no_nlu") for seed in (0, 1)}
+    assert len(paths) == 4
+    profile = root / "profiles" / "tiny.yaml"
+    profile.write_text(profile.read_text().replace("steps: 6", "steps: 7"))
+    assert result_path(root, "tiny", "unified", 0, work) not in paths
+
+
+def test_a_damaged_result_is_named(tmp_path):
+    (tmp_path / "unified-0-00.safetensors").write_bytes(b"broken")
+    with pytest.raises(UnimrError, match=r"unified-0-00\.safetensors is damaged"):
+        Result.read(tmp_path / "unified-0-00.safetensors")
+
+
+def test_rounds_of_seeds_come_one_after_the_other_and_what_is_not_trained_once():
+    runs = planned(["unified", "minilm"], 2)
+    assert [(each.name, each.seed) for each in runs] == [("unified", 0), ("minilm", 0), ("unified", 1)]
+
+
+def test_a_study_without_unified_is_refused():
+    with pytest.raises(UnimrError, match="lacks 'unified'"):
+        planned(["text_only"], 2)

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from unimr.config import load_params
+from unimr.errors import UnimrError
+from unimr.study.variants import ALL, PEERS, STAGES, VARIANTS, budget_of, spent, variant_params
+
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("profile", ["study", "photos"])
+def test_every_variant_spends_the_same(name, profile):
+    params = variant_params(PROJECT, profile, name, 3)
+    assert spent(params) == pytest.approx(budget_of(load_params(PROJECT, {"profile": profile})), rel=0.02)
+    assert {getattr(params, stage).seed for stage in STAGES} == {3}
+
+
+def test_unified_is_the_profile_itself():
+    params, base = variant_params(PROJECT, "study", "unified", 0), load_params(PROJECT, {"profile": "study"})
+    for stage in STAGES[:3]:
+        assert getattr(params, stage) == getattr(base, stage)
+    assert params.model == base.model
+
+
+def test_what_is_left_out_gives_its_budget_to_the_stages_that_stay():
+    whole, without = (variant_params(PROJECT, "study", name, 0) for name in ("unified", "no_stage_1"))
+    assert without.train_text.steps == 0
+    assert without.train_nlu.steps / whole.train_nlu.steps == pytest.approx(
+        without.train_image.steps / whole.train_image.steps, rel=0.03
+    )
+    assert without.train_nlu.steps > whole.train_nlu.steps
+
+
+def test_only_what_trains_a_part_can_be_asked_for_it():
+    assert set(VARIANTS["image_only"].tasks) & set(VARIANTS["text_only"].tasks) == set()
+    asked = {task for name in ("image_only", "text_only", "nlu_only") for task in VARIANTS[name].tasks}
+    assert asked == set(VARIANTS["unified"].tasks)
+
+
+def test_params_name_every_variant_and_peer():
+    study = load_params(PROJECT).study
+    assert (study.variants, study.peers) == (list(VARIANTS), list(PEERS))
+
+
+def test_a_variant_that_is_none_is_named():
+    with pytest.raises(UnimrError, match=rf"no variant 'half' in the study\. Variants and peers: {', '.join(ALL)}"):
+        variant_params(PROJECT, "study", "half", 0)

@@ -1,0 +1,187 @@
+"""The study in sentences: every word follows from a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from unimr.study.compare import Comparison
+from unimr.study.variants import ALL, PEERS
+
+SEPARATE = {"image_only": "the model of pictures alone", "text_only": "the model of texts alone",
+            "nlu_only": "the model of intents and slots alone"}  # fmt: skip
+STAGES = {"no_stage_1": "stage 1 (pre-training of the text encoder)", "no_stage_2": "stage 2 (intents and slots)"}
+INTENT_RICH = ("intent_to_item.mrr", "intent_distractor_to_item.mrr")
+_UNITS = {"mrr": "MRR", "recall_at_10": "recall@10", "slot_f1": "slot F1", "intent_accuracy": "intent accuracy"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A question of the study: a sentence that answers it, and one for each comparison it rests on."""
+
+    question: str
+    sentence: str
+    details: tuple[str, ...]
+
+
+def answers(comparisons: Sequence[Comparison], saved: dict[str, dict[str, float]]) -> list[Answer]:
+    """All questions that the runs can answer, in the order of the page."""
+    names = {each.name for each in comparisons}
+    found = [_separate(comparisons)] if names & SEPARATE.keys() else []
+    found += [_fusion(comparisons)] if names & {"no_fusion", "no_nlu"} else []
+    found += [_stages(comparisons)] if names & STAGES.keys() else []
+    found.append(_saved(saved))
+    found += [_peers(comparisons)] if names & PEERS.keys() else []
+    return found
+
+
+def readable(measure: str) -> str:
+    """`name_to_name.mrr` → `name to name (MRR)`."""
+    task, _, name = measure.partition(".")
+    return _UNITS[name] if task == "nlu" else f"{task.replace('_', ' ')} ({_UNITS.get(name, name)})"
+
+
+def gain(each: Comparison) -> str:
+    """What `unified` is ahead by, with its interval: `+0.031 (0.012 to 0.050)`."""
+    if each.difference is None:
+        return ""
+    found = each.difference
+    return f"{-found.value:+.3f} ({-found.high:+.3f} to {-found.low:+.3f})"
+
+
+def _separate(comparisons: Sequence[Comparison]) -> Answer:
+    rows = [each for each in comparisons if each.name in SEPARATE]
+    ahead, behind, unclear = _split(rows)
+    if behind and not ahead:
+        verdict = "Not on every task: one model is behind the separate ones"
+    elif behind:
+        verdict = "On some tasks it does and on some it does not: one model is behind the separate ones"
+    else:
+        verdict = "Yes, as far as this study can tell: one model is behind the separate ones in none of"
+    if behind:
+        sentence = f"{verdict} in {_of(behind, rows)}, ahead in {len(ahead)}, and in {len(unclear)} nothing is shown."
+    else:
+        sentence = f"{verdict} {_measures(len(rows))}, ahead in {len(ahead)}, and in {len(unclear)} nothing is shown."
+    details = [_detail(SEPARATE[name], rows, name) for name in SEPARATE if any(each.name == name for each in rows)]
+    return Answer("Does one model match the separate ones on each task?", sentence, tuple(details))
+
+
+def _fusion(comparisons: Sequence[Comparison]) -> Answer:
+    rows = [each for each in comparisons if each.name == "no_fusion" and each.measure in INTENT_RICH]
+    others = [each for each in comparisons if each.name == "no_nlu" and each.measure in INTENT_RICH]
+    sentence = f"Fusing the NLU features {_effect(rows)} on intent-rich queries." if rows else ""
+    if others:
+        sentence += f" The NLU module as a whole (its loss, its stage and the fusion) {_effect(others)} on them."
+    details = [_detail("no fusion", rows, "no_fusion"), _detail("no NLU at all", others, "no_nlu")]
+    details += _elsewhere(comparisons, ("no_fusion", "no_nlu"))
+    return Answer("Does fusion help intent-rich queries?", sentence.strip(), tuple(filter(None, details)))
+
+
+def _stages(comparisons: Sequence[Comparison]) -> Answer:
+    parts, details = [], []
+    for name, label in STAGES.items():
+        rows = [each for each in comparisons if each.name == name]
+        if rows:
+            ahead, behind, unclear = _split(rows)
+            parts.append(
+                f"{label} buys {_measures(len(ahead))} of {len(rows)}, costs {len(behind)}, and in {len(unclear)} "
+                "nothing is shown"
+            )
+            details.append(_detail(f"the same budget without {label}", rows, name))
+    sentence = "; ".join(parts)
+    return Answer("What do the stages buy?", f"{sentence[:1].upper()}{sentence[1:]}.", tuple(details))
+
+
+def _saved(saved: dict[str, dict[str, float]]) -> Answer:
+    ratio, unified, apart = saved["ratio"], saved["unified"], saved["separate"]
+    words = {"parameters": "parameters", "bytes": "bytes on disk", "ms_per_query": "time of a query"}
+    less = [f"{1 - ratio[key]:.0%} of the {word}" for key, word in words.items() if ratio[key] < 1]
+    more = [f"{ratio[key] - 1:.0%} more {word}" for key, word in words.items() if ratio[key] >= 1]
+    sentence = f"One model in place of three saves {_joined(less)}" if less else "One model saves nothing"
+    sentence += f", and takes {_joined(more)}." if more else "."
+    details = (
+        f"One model: {unified['parameters'] / 1e6:.1f} M parameters, {unified['bytes'] / 1e6:.1f} MB, "
+        f"{unified['ms_per_query']:.2f} ms a query; the three together: {apart['parameters'] / 1e6:.1f} M, "
+        f"{apart['bytes'] / 1e6:.1f} MB, {apart['ms_per_query']:.2f} ms.",
+    )
+    return Answer("What does one model save?", sentence, details)
+
+
+def _peers(comparisons: Sequence[Comparison]) -> Answer:
+    parts, details = [], []
+    for name in PEERS:
+        rows = [each for each in comparisons if each.name == name]
+        if rows:
+            ahead, behind, unclear = _split(rows)
+            parts.append(
+                f"against {name} one model is ahead in {len(ahead)} of {_measures(len(rows))}, behind in "
+                f"{len(behind)}, and in {len(unclear)} nothing is shown"
+            )
+            details.append(_detail(ALL[name].label, rows, name))
+    sentence = "; ".join(parts)
+    question = "Is it ahead of the field's own tools on their ground?"
+    return Answer(question, f"{sentence[:1].upper()}{sentence[1:]}.", tuple(details))
+
+
+def _split(rows: Iterable[Comparison]) -> tuple[list[Comparison], list[Comparison], list[Comparison]]:
+    """Where `unified` is ahead, where it is behind, and where nothing is shown."""
+    rows = list(rows)
+    return (
+        [each for each in rows if each.verdict == "worse"],
+        [each for each in rows if each.verdict == "better"],
+        [each for each in rows if each.verdict == "not shown"],
+    )
+
+
+def _effect(rows: list[Comparison]) -> str:
+    ahead, behind, _ = _split(rows)
+    if ahead and behind:
+        return "helps in one measure and harms in another"
+    if ahead:
+        return "helps" if len(ahead) == len(rows) else f"helps in {len(ahead)} of {_measures(len(rows))}"
+    if behind:
+        return "harms" if len(behind) == len(rows) else f"harms in {len(behind)} of {_measures(len(rows))}"
+    return "shows no effect"
+
+
+def _elsewhere(comparisons: Sequence[Comparison], names: tuple[str, ...]) -> list[str]:
+    rows = [each for each in comparisons if each.name in names and each.measure not in INTENT_RICH]
+    ahead, behind, _ = _split(rows)
+    found = []
+    if ahead:
+        found.append(f"Elsewhere it helps: {_listed(ahead, named=True)}.")
+    if behind:
+        found.append(f"Elsewhere it harms: {_listed(behind, named=True)}.")
+    return found
+
+
+def _detail(label: str, rows: list[Comparison], name: str) -> str:
+    """What the comparisons with one variant came to, from the side of `unified`."""
+    rows = [each for each in rows if each.name == name]
+    if not rows:
+        return ""
+    said = [
+        f"{words}: {_listed(part)}"
+        for words, part in zip(("ahead", "behind", "nothing shown"), _split(rows), strict=True)
+        if part
+    ]
+    return f"Against {label}: {'; '.join(said)}."
+
+
+def _listed(rows: list[Comparison], named: bool = False) -> str:
+    return ", ".join(
+        f"{readable(each.measure)}{f' without {each.name}' if named else ''} {gain(each)}" for each in rows
+    ).replace("without no_", "against no_")
+
+
+def _of(part: list[Any], rows: list[Any]) -> str:
+    return f"{len(part)} of {_measures(len(rows))}"
+
+
+def _measures(count: int) -> str:
+    return f"{count} measure{'' if count == 1 else 's'}"
+
+
+def _joined(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
