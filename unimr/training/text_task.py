@@ -16,6 +16,7 @@ from unimr.model.tokenizer import WordBatch, in_parts
 from unimr.params import ModelParams, TrainTextParams
 from unimr.training.augment import augment
 from unimr.training.corpus import TextCorpus, ngram_idf
+from unimr.training.encode import encode
 from unimr.training.losses.proxy import ProxyLoss
 from unimr.training.pictures import Pictures
 
@@ -44,10 +45,12 @@ def draw_texts(corpus: TextCorpus, size: int, rng: np.random.Generator) -> TextB
     return TextBatch(parts, corpus.targets(numbers[order]), [corpus.texts[number] for number in numbers[order]])
 
 
-def text_loss(embed: Callable[[WordBatch], torch.Tensor], proxy_loss: ProxyLoss, batch: TextBatch) -> torch.Tensor:
+def text_loss(
+    embed: Callable[[WordBatch], torch.Tensor], proxy_loss: ProxyLoss, batch: TextBatch, chunk_size: int
+) -> torch.Tensor:
     """Proxy loss of a batch, embedded part by part with `embed` (word batch → unit vectors `[part, dim]`)."""
     device = proxy_loss.proxies.device
-    vectors = torch.cat([embed(part.to(device)) for part in batch.parts])
+    vectors = torch.cat([encode(embed, part.to(device), chunk_size) for part in batch.parts])
     loss: torch.Tensor = proxy_loss(vectors, batch.targets.to(device))
     return loss
 
@@ -115,7 +118,7 @@ class TextTask:
 
     def __call__(self, batch: TextPictureBatch) -> tuple[torch.Tensor, dict[str, float], int]:
         """Proxy loss of the texts plus that of the pictures."""
-        text = text_loss(self._embed, self.proxy_loss, batch.texts)
+        text = text_loss(self._embed, self.proxy_loss, batch.texts, self.params.chunk_size)
         proxies = self.proxy_loss.proxies
         vectors = self.pictures.vectors[batch.pictures].to(proxies.device)
         targets = F.one_hot(self.pictures.items[batch.pictures].to(proxies.device), len(proxies)).float()
