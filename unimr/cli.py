@@ -328,12 +328,14 @@ def profile(
 def main() -> None:
     """Entry point: a user's mistake is one paragraph on standard error and exit status 1, never a traceback."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    if sys.argv[1:2] == ["stage"]:  # a stage says what it does; the libraries it uses only what is wrong
+    process = os.environ.get("RANK", "0")  # of several that were launched together; the first speaks for all
+    if sys.argv[1:2] == ["stage"] and process == "0":  # a stage says what it does; its libraries only what is wrong
         logging.getLogger("unimr").setLevel(logging.INFO)
     try:
         app()
     except UnimrError as error:
-        typer.secho(f"Error: {error}", fg=typer.colors.RED, err=True)
+        where = f" in process {process}" if "RANK" in os.environ else ""
+        typer.secho(f"Error{where}: {error}", fg=typer.colors.RED, err=True)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

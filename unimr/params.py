@@ -200,11 +200,13 @@ class TrainParams(Section):
     """What every training stage has: length, batch, optimiser, and how often a checkpoint is written (in steps).
 
     A stage of no steps hands its modules on as they begin.
+    `chunk_size` rows are encoded at a time where the memory for the gradient of a whole batch is short; 0: the batch.
     """
 
     seed: int
     steps: Annotated[int, Field(ge=0)]
     batch_size: PositiveInt
+    chunk_size: Annotated[int, Field(ge=0)]
     learning_rate: Rate
     weight_decay: Weight
     warmup_steps: Annotated[int, Field(ge=0)]

@@ -14,7 +14,11 @@ from unimr.params import Params
 from unimr.training.corpus import TextCorpus
 from unimr.training.text_task import PictureVectors, TextTask
 
+from .several import run_processes, steps_in, take_steps
 from .small_project import TRAINING, finish, write_project
+
+UNEVEN = {"batch_size": 13}
+"""A batch that no number of processes shares evenly."""
 
 
 @pytest.fixture(scope="session")
@@ -62,3 +66,20 @@ def make_task(params, tables) -> Callable[..., TextTask]:
         return kind(params.model, params.train_text, TextCorpus(texts, utterances, item_ids, tokenizer), vectors)
 
     return make
+
+
+@pytest.fixture
+def steps_of(trained, tmp_path):
+    """Takes steps of a stage in a project of their own; gives the project and what each of `count` processes left."""
+
+    def take(stage, count, root=None, stop_after=0, **section):
+        place = tmp_path / str(len(list(tmp_path.iterdir())))
+        root, out = root or shutil.copytree(trained, place / "project"), place / "out"
+        out.mkdir(parents=True)
+        overrides = {f"{stage}.{name}": value for name, value in (UNEVEN | section).items()}
+        main, *others = run_processes(count, take_steps, root, stage, out, overrides, stop_after)
+        assert main == 0
+        assert all((code == 0) == (stop_after == 0) for code in others)  # they notice that the main process is gone
+        return root, steps_in(out)
+
+    return take

@@ -39,10 +39,10 @@ TINY["train_joint"] |= JOINT
 PATIENCE = 300.0
 """Seconds to wait for something that takes one or two."""
 
-_processes = multiprocessing.get_context("forkserver")
+PROCESSES = multiprocessing.get_context("forkserver")
 LOADED = ["tests.training.small_project", "unimr.training.stages", "torch._dynamo"]
 """Modules that the server has imported, so that a process forked from it starts at once."""
-_processes.set_forkserver_preload(LOADED)
+PROCESSES.set_forkserver_preload(LOADED)
 
 
 def write_project(root: Path) -> Path:
@@ -75,7 +75,7 @@ def run_stages(root: Path, stages: tuple[str, ...], log: Path) -> None:
 def start(root: Path, stages: tuple[str, ...], log: Path) -> BaseProcess:
     """A process of its own that runs the stages; the libraries are loaded already, so that it starts at once."""
     log.unlink(missing_ok=True)
-    process = _processes.Process(target=run_stages, args=(root, stages, log))
+    process = PROCESSES.Process(target=run_stages, args=(root, stages, log))
     process.start()
     return process
 

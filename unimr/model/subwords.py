@@ -48,6 +48,10 @@ class SubwordBatch:
         """The same batch on a device."""
         return SubwordBatch(*(value.to(device) for value in (self.ids, self.attention, self.members, self.mask)))
 
+    def rows(self, own: slice) -> SubwordBatch:
+        """Some of the texts as a batch."""
+        return SubwordBatch(self.ids[own], self.attention[own], self.members[own], self.mask[own])
+
 
 class SubwordTokenizer:
     """Turns texts into word numbers and word numbers into batches; remembers every word it has met.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -31,8 +31,11 @@ class WordBatch(Protocol):
     def mask(self) -> torch.Tensor:
         """True where there is a word `[batch, tokens]`."""
 
-    def to(self, device: torch.device) -> WordBatch:
+    def to(self, device: torch.device) -> Self:
         """The same batch on a device."""
+
+    def rows(self, own: slice) -> Self:
+        """Some of the texts, one after the other, as a batch."""
 
 
 class Tokenizer(Protocol):
@@ -73,6 +76,16 @@ class NgramBatch:
     def to(self, device: torch.device) -> NgramBatch:
         """The same batch on a device."""
         return NgramBatch(*(value.to(device) for value in (self.buckets, self.offsets, self.words, self.mask)))
+
+    def rows(self, own: slice) -> NgramBatch:
+        """Some of the texts as a batch, with the distinct words that stand in them."""
+        distinct, words = torch.unique(self.words[own], return_inverse=True)
+        ends = torch.cat([self.offsets[1:], self.offsets.new_tensor([len(self.buckets)])])
+        lengths = (ends - self.offsets)[distinct]
+        offsets = lengths.cumsum(0) - lengths
+        shift = (self.offsets[distinct] - offsets).repeat_interleave(lengths)
+        ngrams = torch.arange(len(shift), device=shift.device) + shift
+        return NgramBatch(self.buckets[ngrams], offsets, words, self.mask[own])
 
 
 class NgramTokenizer:

@@ -29,8 +29,10 @@ KEPT = 2
 """Checkpoints kept: the newest, and the one before it in case the newest is damaged."""
 
 
-def save_checkpoint(folder: Path, step: int, module: nn.Module, optimizers: list[Optimizer]) -> None:
-    """Write `folder/step-<step>` after `step` steps, then drop what is older than the last two.
+def save_checkpoint(
+    folder: Path, step: int, module: nn.Module, optimizers: list[Optimizer], processes: int = 1
+) -> None:
+    """Write `folder/step-<step>` after `step` steps of `processes` processes, then drop all but the last two.
 
     Raises:
         UnimrError: the disk is full; the older checkpoints stand.
@@ -42,28 +44,34 @@ def save_checkpoint(folder: Path, step: int, module: nn.Module, optimizers: list
     with atomic_folder(path) as temporary:
         data = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()})
         (temporary / STATE_FILE).write_bytes(data)  # save_file would hide that the disk is full
-        write_manifest(temporary, {"step": step})
+        write_manifest(temporary, {"step": step, "processes": processes})
     for old in _checkpoints(folder)[:-KEPT]:
         shutil.rmtree(old)
 
 
-def load_checkpoint(folder: Path, module: nn.Module, optimizers: list[Optimizer]) -> int:
+def load_checkpoint(folder: Path, module: nn.Module, optimizers: list[Optimizer], processes: int = 1) -> int:
     """Load the newest whole checkpoint of a folder into `module` and `optimizers`.
 
-    A damaged one is named in the log and removed, and the one before it is used.
+    A damaged one is named in the log and removed, and the one before it is used. One of another number of processes is
+    as good, and named too: the batches to come are the same, but their sums are rounded otherwise.
 
     Returns:
         The number of steps done; 0 if there is no checkpoint.
     """
     for path in reversed(_checkpoints(folder)):
         try:
-            verify_manifest(path)
+            by: int = verify_manifest(path)["notes"]["processes"]
             tensors = load_file(path / STATE_FILE)
         except (UnimrError, SafetensorError) as error:
             log.warning("The checkpoint %s is damaged and was left out: %s", path, error)
             shutil.rmtree(path)
             continue
         _restore(tensors, module, optimizers)
+        if by != processes:
+            log.warning(
+                "The checkpoint %s is of %d process(es), these are %d: the batches stay the same, the weights will "
+                "differ from those of a run that kept its number by rounding.", path, by, processes,
+            )  # fmt: skip
         return int(path.name.removeprefix("step-"))
     return 0
 

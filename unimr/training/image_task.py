@@ -9,9 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from unimr.errors import UnimrError
 from unimr.model.encoders import make_image_encoder
 from unimr.params import ModelParams, TrainImageParams
 from unimr.training.augment import augment
+from unimr.training.encode import chunk_of, encode
 from unimr.training.losses.info_nce import InfoNCELoss
 from unimr.training.losses.proxy import ProxyLoss
 from unimr.training.pictures import Pictures
@@ -33,11 +35,20 @@ class ImageBatch:
 
 
 class ImageTask:
-    """Warms the image encoder up where no pretrained one is given."""
+    """Warms the image encoder up where no pretrained one is given.
+
+    Raises:
+        UnimrError: chunks are asked for, of an encoder that needs the whole batch.
+    """
 
     def __init__(self, model: ModelParams, params: TrainImageParams, pictures: Pictures) -> None:
         self.params, self.pictures = params, pictures
         self.encoder = make_image_encoder(model.image, model.dim).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if chunk_of(self.encoder, params.chunk_size) != params.chunk_size:
+            raise UnimrError(
+                f"train_image.chunk_size is {params.chunk_size}, but this image encoder normalises over the batch and "
+                "cannot be given a part of it. Set it to 0."
+            )
         self.proxy_loss = ProxyLoss(len(pictures.item_ids), model.dim, model.matryoshka_dims, params.min_temperature)
         self.contrast = InfoNCELoss()
         self.module = nn.ModuleDict(
@@ -54,7 +65,7 @@ class ImageTask:
 
     def __call__(self, batch: ImageBatch) -> tuple[torch.Tensor, dict[str, float], int]:
         """Proxy loss on every picture plus the weighted contrast of the pairs."""
-        vectors = embed_augmented(self.encoder, batch, self.proxy_loss.proxies.device)
+        vectors = embed_augmented(self.encoder, batch, self.proxy_loss.proxies.device, self.params.chunk_size)
         loss, report = picture_losses(vectors, self.proxy_loss, self.contrast, batch, self.params.contrast_weight)
         return loss, report, len(batch.rgba)
 
@@ -67,9 +78,13 @@ def draw_pictures(pictures: Pictures, size: int, rng: np.random.Generator) -> Im
     return ImageBatch(rgba, torch.from_numpy(items), [pictures.item_ids[item] for item in items])
 
 
-def embed_augmented(encoder: nn.Module, batch: ImageBatch, device: torch.device) -> torch.Tensor:
+def embed_augmented(encoder: nn.Module, batch: ImageBatch, device: torch.device, chunk_size: int) -> torch.Tensor:
     """Unit vectors of the pictures of a batch, each changed at random `[pictures, dim]`."""
-    return F.normalize(encoder(augment(batch.rgba.to(device))).float(), dim=-1)
+
+    def embed(pixels: torch.Tensor) -> torch.Tensor:
+        return F.normalize(encoder(pixels).float(), dim=-1)
+
+    return encode(embed, augment(batch.rgba.to(device)), chunk_of(encoder, chunk_size))
 
 
 def picture_losses(

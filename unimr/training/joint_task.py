@@ -17,6 +17,7 @@ from unimr.model.tokenizer import Tokenizer, WordBatch, in_parts
 from unimr.params import TrainJointParams
 from unimr.training.augment import augment
 from unimr.training.corpus import TextCorpus
+from unimr.training.encode import chunk_of, encode, encode_all
 from unimr.training.image_task import ImageBatch, draw_pictures, embed_augmented, picture_losses
 from unimr.training.losses.info_nce import InfoNCELoss
 from unimr.training.losses.proxy import ProxyLoss
@@ -146,7 +147,7 @@ class JointTask:
 
     def __call__(self, batch: JointBatch) -> tuple[torch.Tensor, dict[str, float], int]:
         """Weighted sum of the losses of all kinds that are trained."""
-        loss = text_loss(self._embed, self.proxy_loss, batch.texts)
+        loss = text_loss(self._embed, self.proxy_loss, batch.texts, self.params.chunk_size)
         report, samples = {"text": float(loss.detach())}, len(batch.texts.texts)
         if batch.pictures is not None:
             pictures, of_pictures = self._picture_loss(batch.pictures, batch.captions)
@@ -164,7 +165,8 @@ class JointTask:
 
     def _picture_loss(self, batch: ImageBatch, captions: CaptionBatch | None) -> tuple[torch.Tensor, dict[str, float]]:
         """Weighted sum of the losses of pictures: against proxies and each other, and against their captions."""
-        vectors = embed_augmented(self.retriever.image_encoder, batch, self.proxy_loss.proxies.device)
+        encoder, device = self.retriever.image_encoder, self.proxy_loss.proxies.device
+        vectors = embed_augmented(encoder, batch, device, self.params.chunk_size)
         loss, report = vectors.new_zeros(()), dict[str, float]()
         if self.params.image_weight:
             pictures, report = picture_losses(vectors, self.proxy_loss, self.contrast, batch, CONTRAST_WEIGHT)
@@ -178,25 +180,34 @@ class JointTask:
     def _embed(self, words: WordBatch) -> torch.Tensor:
         return self.retriever.embed_words(words, learn_nlu=False)[0]
 
+    def _encode(self, words: WordBatch) -> torch.Tensor:
+        return encode(self._embed, words, self.params.chunk_size)
+
     def _utterance_losses(self, batch: NluBatch) -> tuple[torch.Tensor, torch.Tensor, dict[str, float]]:
         """Utterances teach understanding, and those that ask for an item its proxy, from one forward pass."""
         device = self.proxy_loss.proxies.device
-        found = [self.retriever.embed_words(part.to(device)) for part in batch.parts]
-        vectors = torch.cat([part for part, _ in found])
-        nlu, report = nlu_losses([output for _, output in found], batch)
-        return asked_loss(vectors, batch.items, self.proxy_loss), nlu, report
+        found = [encode_all(self._understand, part.to(device), self.params.chunk_size) for part in batch.parts]
+        vectors, intents, tags = zip(*found, strict=True)
+        nlu, report = nlu_losses(intents, tags, batch)
+        return asked_loss(torch.cat(vectors), batch.items, self.proxy_loss), nlu, report
+
+    def _understand(self, words: WordBatch) -> tuple[torch.Tensor, ...]:
+        """Unit vectors `[part, dim]`, logits of intents `[part, intents]` and of tags `[part, tokens, tags]`."""
+        vectors, nlu = self.retriever.embed_words(words)
+        return vectors, nlu.intent_logits, nlu.tag_logits
 
     def _caption_loss(self, pictures: torch.Tensor, batch: CaptionBatch) -> torch.Tensor:
         """Contrast of every picture `[pictures, dim]` with its caption, the other captions of the batch against it."""
-        captions = torch.cat([self._embed(part.to(pictures.device)) for part in batch.parts])
+        captions = torch.cat([self._encode(part.to(pictures.device)) for part in batch.parts])
         shown, items = pictures[batch.order.to(pictures.device)], batch.items.to(pictures.device)
         loss: torch.Tensor = self.caption_contrast(shown, captions, items)
         return loss
 
     def _composed_loss(self, batch: ComposedBatch) -> torch.Tensor:
         device = self.proxy_loss.proxies.device
-        image = self.retriever.embed_pixels(augment(batch.rgba.to(device)))
-        vectors = self.retriever.embed_composed(image, self._embed(batch.words.to(device)))
+        chunk_size = chunk_of(self.retriever.image_encoder, self.params.chunk_size)
+        image = encode(self.retriever.embed_pixels, augment(batch.rgba.to(device)), chunk_size)
+        vectors = self.retriever.embed_composed(image, self._encode(batch.words.to(device)))
         targets = F.one_hot(batch.variants.to(device), len(self.proxy_loss.proxies)).float()
         loss: torch.Tensor = self.proxy_loss(vectors, targets)
         return loss

@@ -2,7 +2,8 @@
 
 The state after step n is a function of the parameters, the data and n alone: every batch and every random number
 comes from (seed, step). A run that is killed and started again therefore ends with the same bytes as one that never
-was.
+was. Several processes (`accelerate launch`) take the same steps as one, up to the rounding of sums; the main process
+writes.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from unimr.params import TrainParams
 from unimr.processes import keep_memory
 from unimr.training.checkpoint import load_checkpoint, save_checkpoint
 from unimr.training.device import THREADS, mixed_precision
+from unimr.training.distributed import anywhere, average_gradients, normalise_globally, process_count, require_same
 from unimr.training.optim import RowwiseAdagrad, parameter_groups, schedule
 from unimr.training.progress import Progress
 
@@ -71,7 +73,7 @@ def train(task: Task[Batch], params: TrainParams, work: Path, rates: Rates) -> A
     """Train `task.module` in place for `params.steps` steps, resuming from `work` if it holds a checkpoint.
 
     Raises:
-        UnimrError: the loss or the gradient is not finite; the last good checkpoint is kept.
+        UnimrError: the loss or the gradient is not finite, or another process ended; the last good checkpoint is kept.
         SystemExit: SIGTERM arrived; the state was saved first.
     """
     work.mkdir(parents=True, exist_ok=True)
@@ -82,9 +84,11 @@ def train(task: Task[Batch], params: TrainParams, work: Path, rates: Rates) -> A
     for encoder in encoders:
         encoder.begin_training()
     task.module.to(accelerator.device).train()
+    if process_count() > 1:
+        normalise_globally(task.module)
     optimizers = _optimizers(task, params, rates)
-    first = load_checkpoint(work, task.module, optimizers)
-    progress = Progress(work.parent.name, params.steps, first)
+    first = _resume(task, work, optimizers, accelerator)
+    progress = Progress(work.parent.name, params.steps, first, process_count(), accelerator.is_main_process)
     with _sigterm() as stop, progress:
         for step in range(first, params.steps):
             _set_rates(optimizers, rates, schedule(step, params.steps, params.warmup_steps))
@@ -95,15 +99,27 @@ def train(task: Task[Batch], params: TrainParams, work: Path, rates: Rates) -> A
             report, samples = _step(task, batch, accelerator, optimizers, step)
             progress.update(step, report, samples, waited, optimizers[0].param_groups[0]["lr"])
             done = step + 1
-            if done % params.checkpoint_every == 0 or stop.asked or done == params.steps:
-                save_checkpoint(work, done, task.module, optimizers)
-            if stop.asked:
-                log.warning("Stopped by SIGTERM after step %d; the next run goes on from there.", done)
+            stopped = stop.asked if process_count() == 1 else anywhere(stop.asked, accelerator.device)
+            due = done % params.checkpoint_every == 0 or stopped or done == params.steps
+            if due and accelerator.is_main_process:
+                save_checkpoint(work, done, task.module, optimizers, process_count())
+            if stopped:
+                if accelerator.is_main_process:
+                    log.warning("Stopped by SIGTERM after step %d; the next run goes on from there.", done)
                 raise SystemExit(STOPPED_BY_SIGTERM)
     for encoder in encoders:
         encoder.end_training()
     task.module.eval()
     return accelerator
+
+
+def _resume(task: Task[Batch], work: Path, optimizers: list[Optimizer], accelerator: Accelerator) -> int:
+    """Load the newest checkpoint, the main process first, since it removes damaged ones; the number of steps done."""
+    with accelerator.main_process_first():
+        first = load_checkpoint(work, task.module, optimizers, process_count())
+    if process_count() > 1:
+        require_same(f"{work.name} {first}", "Code, parameters, data or checkpoints", accelerator.device)
+    return first
 
 
 def _optimizers(task: Task[Batch], params: TrainParams, rates: Rates) -> list[Optimizer]:
@@ -130,6 +146,9 @@ def _step(
         loss, report, samples = task(batch)
     _require_finite(loss, "loss", step, batch)
     accelerator.backward(loss)
+    if process_count() > 1:
+        groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+        average_gradients([value for group in groups for value in group["params"]])
     groups = optimizers[0].param_groups
     dense = [value for group in groups for value in group["params"] if value.grad is not None]
     _require_finite(nn.utils.clip_grad_norm_(dense, CLIP_NORM), "gradient", step, batch)

@@ -14,11 +14,12 @@ from torch import nn
 
 from unimr.data.mixture import draw_shares
 from unimr.data.text import segment
-from unimr.model.nlu import CATALOGUE_LABELS, Labels, NluOutput, tag_words
+from unimr.model.nlu import CATALOGUE_LABELS, Labels, tag_words
 from unimr.model.retriever import UnifiedRetriever
 from unimr.model.tokenizer import Tokenizer, WordBatch, in_parts
 from unimr.params import TrainNluParams
 from unimr.training.corpus import drawn_by
+from unimr.training.encode import encode_all
 from unimr.training.losses.proxy import ProxyLoss
 
 PARTS = 3
@@ -98,12 +99,14 @@ class UtteranceSet:
         return tags
 
 
-def nlu_losses(outputs: Sequence[NluOutput], batch: NluBatch) -> tuple[torch.Tensor, dict[str, float]]:
-    """Cross-entropy of the intents plus, weighted, of the tags of all words; an output for each part of the batch."""
-    device = outputs[0].intent_logits.device
-    intents = torch.cat([output.intent_logits for output in outputs]).float()
+def nlu_losses(
+    intent_logits: Sequence[torch.Tensor], tag_logits: Sequence[torch.Tensor], batch: NluBatch
+) -> tuple[torch.Tensor, dict[str, float]]:
+    """Cross-entropy of the intents plus, weighted, of the tags of all words; logits for each part of the batch."""
+    device = intent_logits[0].device
+    intents = torch.cat(list(intent_logits)).float()
     intent = F.cross_entropy(intents, batch.intents.to(device), label_smoothing=LABEL_SMOOTHING)
-    logits = torch.cat([output.tag_logits.flatten(0, 1) for output in outputs]).float()
+    logits = torch.cat([found.flatten(0, 1) for found in tag_logits]).float()
     tags = torch.cat([part.flatten() for part in batch.tags]).to(device)
     tag = F.cross_entropy(logits, tags, ignore_index=NO_TAG)
     return intent + TAG_WEIGHT * tag, {"intent": float(intent.detach()), "slots": float(tag.detach())}
@@ -151,7 +154,14 @@ class NluTask:
         device = self.model.device
         self.model.text_projection.to(device)
         self.proxy_loss.to(device)
-        texts = [self.model.text_encoder(part.to(device)) for part in batch.parts]
-        loss, report = nlu_losses([self.model.nlu(text) for text in texts], batch)
-        asked = asked_loss(torch.cat([self.model.project(text.pooled) for text in texts]), batch.items, self.proxy_loss)
+        found = [encode_all(self._understand, part.to(device), self.params.chunk_size) for part in batch.parts]
+        vectors, intents, tags = zip(*found, strict=True)
+        loss, report = nlu_losses(intents, tags, batch)
+        asked = asked_loss(torch.cat(vectors), batch.items, self.proxy_loss)
         return loss + self.params.asked_weight * asked, report | {"asked": float(asked.detach())}, len(batch.texts)
+
+    def _understand(self, words: WordBatch) -> tuple[torch.Tensor, ...]:
+        """Unit vectors `[part, dim]`, logits of intents `[part, intents]` and of tags `[part, tokens, tags]`."""
+        text = self.model.text_encoder(words)
+        nlu = self.model.nlu(text)
+        return self.model.project(text.pooled), nlu.intent_logits, nlu.tag_logits

@@ -24,6 +24,7 @@ from unimr.model.retriever import UnifiedRetriever
 from unimr.model.tokenizer import Tokenizer
 from unimr.params import HfTextParams, Params, PretrainedParams, TrainParams
 from unimr.training.corpus import Items, TextCorpus
+from unimr.training.distributed import process_index
 from unimr.training.gate import check_retained, measure_nlu, measure_text
 from unimr.training.image_task import ImageTask
 from unimr.training.joint_task import JointData, JointTask, read_compositions
@@ -174,7 +175,11 @@ def _text_model(params: Params, parts: Mapping[str, nn.Module]) -> UnifiedRetrie
 
 
 def _train(task: Task[Batch], params: Params, stage: str, root: Path, inputs: list[str], rates: Rates) -> Path:
-    """Train in `.work/<stage>/<hash>`, where a killed run goes on; the hash is of all that decides the result."""
+    """Train in `.work/<stage>/<hash>`, where a killed run goes on; the hash is of all that decides the result.
+
+    Raises:
+        SystemExit: this is not the main process, which alone measures and saves.
+    """
     section: TrainParams = getattr(params, stage)
     decisive = {
         "stage": section.model_dump(),
@@ -186,10 +191,12 @@ def _train(task: Task[Batch], params: Params, stage: str, root: Path, inputs: li
     }
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
     work = root / ".work" / stage / digest
+    train(task, section, work, rates)
+    if process_index():
+        raise SystemExit(0)
     for other in work.parent.glob("*"):
         if other != work:
             shutil.rmtree(other)  # left by a run with other parameters or data
-    train(task, section, work, rates)
     return work
 
 

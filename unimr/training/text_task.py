@@ -17,6 +17,7 @@ from unimr.model.tokenizer import NgramTokenizer, WordBatch, in_parts
 from unimr.params import ModelParams, TrainTextParams
 from unimr.training.augment import augment
 from unimr.training.corpus import TextCorpus, ngram_idf
+from unimr.training.encode import encode
 from unimr.training.losses.proxy import ProxyLoss
 from unimr.training.losses.similarity import SimilarityLoss
 from unimr.training.pictures import Pictures
@@ -56,16 +57,20 @@ def draw_texts(corpus: TextCorpus, size: int, rng: np.random.Generator) -> TextB
     return TextBatch(parts, corpus.targets(numbers), [corpus.texts[number] for number in numbers], numbers)
 
 
-def text_loss(embed: Callable[[WordBatch], torch.Tensor], proxy_loss: ProxyLoss, batch: TextBatch) -> torch.Tensor:
+def text_loss(
+    embed: Callable[[WordBatch], torch.Tensor], proxy_loss: ProxyLoss, batch: TextBatch, chunk_size: int
+) -> torch.Tensor:
     """Proxy loss of a batch, embedded part by part with `embed` (word batch → unit vectors `[part, dim]`)."""
-    vectors = embed_parts(embed, batch, proxy_loss.proxies.device)
+    vectors = embed_parts(embed, batch, proxy_loss.proxies.device, chunk_size)
     loss: torch.Tensor = proxy_loss(vectors, batch.targets.to(vectors.device))
     return loss
 
 
-def embed_parts(embed: Callable[[WordBatch], torch.Tensor], batch: TextBatch, device: torch.device) -> torch.Tensor:
+def embed_parts(
+    embed: Callable[[WordBatch], torch.Tensor], batch: TextBatch, device: torch.device, chunk_size: int
+) -> torch.Tensor:
     """Vectors of a batch, embedded part by part `[batch, dim]`."""
-    return torch.cat([embed(part.to(device)) for part in batch.parts])
+    return torch.cat([encode(embed, part.to(device), chunk_size) for part in batch.parts])
 
 
 @dataclass(frozen=True)
@@ -144,7 +149,7 @@ class TextTask:
     def __call__(self, batch: TextPictureBatch) -> tuple[torch.Tensor, dict[str, float], int]:
         """Proxy loss of the texts plus that of the pictures, plus the teacher's."""
         proxies = self.proxy_loss.proxies
-        texts = embed_parts(self._embed, batch.texts, proxies.device)
+        texts = embed_parts(self._embed, batch.texts, proxies.device, self.params.chunk_size)
         text = self.proxy_loss(texts, batch.texts.targets.to(proxies.device))
         vectors = self.pictures.vectors[batch.pictures].to(proxies.device)
         targets = F.one_hot(self.pictures.items[batch.pictures].to(proxies.device), len(proxies)).float()
