@@ -202,7 +202,7 @@ def teacher(tmp_path_factory, checkpoints) -> Path:
     """A SentenceTransformer folder."""
     pytest.importorskip("sentence_transformers", reason="sentence-transformers is not installed")
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import Pooling, Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
     folder = tmp_path_factory.mktemp("teacher") / "teacher"
     transformer = Transformer(str(checkpoints / "xlm-roberta"))
