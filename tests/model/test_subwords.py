@@ -117,5 +117,14 @@ def test_a_prefix_that_leaves_no_room_is_an_error(folder):
 
 
 def test_a_folder_without_a_tokenizer_is_named(tmp_path):
-    with pytest.raises(UnimrError, match=r"The tokenizer of .*nothing cannot be read .*tokenizer\.json must stand"):
+    with pytest.raises(UnimrError, match=r"The folder .*nothing does not exist"):
         read_tokenizer(params_of(tmp_path / "nothing"))
+    (tmp_path / "bare").mkdir()
+    with pytest.raises(UnimrError, match=r"model\.text: the tokenizer of .*bare cannot be used"):
+        read_tokenizer(params_of(tmp_path / "bare"))
+
+
+def test_a_damaged_tokenizer_is_named(folder, tmp_path):
+    (tmp_path / "tokenizer.json").write_text((folder / "tokenizer.json").read_text()[:200])
+    with pytest.raises(UnimrError, match=r"The tokenizer .*tokenizer\.json is damaged"):
+        read_tokenizer(params_of(tmp_path))

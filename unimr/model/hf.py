@@ -18,6 +18,8 @@ from unimr.errors import UnimrError
 from unimr.files import write_json
 from unimr.params import PretrainedParams
 
+CAUSES = (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError)
+"""What transformers raises where a checkpoint cannot be had or does not fit."""
 _LAYER = re.compile(r"(?:^|\.)layers?\.(\d+)\.")
 _BEFORE_LAYERS = re.compile(r"(?:^|\.)(?:embeddings?|pre_layrnorm)\.")  # so spelt in CLIP
 
@@ -134,7 +136,7 @@ def build_backbone(params: PretrainedParams, saved: Path | None, part: str) -> A
     import transformers
     from transformers.initialization import no_init_weights
 
-    with _explained(f"model.{part}", params.name or params.config), _quiet():
+    with explained(f"model.{part}", params.name or params.config), quiet():
         config = _config(params, saved)
         config = getattr(config, "vision_config", config) if part == "image" else config
         if saved is not None:
@@ -185,11 +187,11 @@ def check_name(name: str) -> str:
 
 
 @contextmanager
-def _explained(place: str, what: object) -> Iterator[None]:
+def explained(place: str, what: object) -> Iterator[None]:
     """Say of which parameter an error of the library speaks, and what to do where the hub cannot be reached."""
     try:
         yield
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError) as error:
+    except CAUSES as error:
         reason = str(error).strip().split("\n")[0]
         raise UnimrError(
             f"{place}: {what} cannot be used ({reason}). A name needs the hub or its cache; where neither can be "
@@ -199,7 +201,7 @@ def _explained(place: str, what: object) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the library's report on weights that are left out: what is missing is an error of ours."""
     from transformers.utils import logging
 

@@ -17,6 +17,7 @@ import torch
 
 from unimr.data.text import Word, segment
 from unimr.errors import UnimrError
+from unimr.model.hf import check_name, explained
 from unimr.model.tokenizer import TOKENS_STEP, rounded
 from unimr.params import HfTextParams
 
@@ -177,14 +178,15 @@ def read_tokenizer(params: HfTextParams, saved: Path | None = None) -> SubwordTo
     """
     from tokenizers import Tokenizer
 
-    source = str(saved or params.tokenizer or params.name)
-    try:
-        if (Path(source) / FILE).exists():
-            return SubwordTokenizer(Tokenizer.from_file(str(Path(source) / FILE)), params)
+    source = str(saved or check_name(params.tokenizer or params.name))
+    path = Path(source) / FILE
+    if not path.exists():
         from transformers import AutoTokenizer
 
-        return SubwordTokenizer(AutoTokenizer.from_pretrained(source).backend_tokenizer, params)
-    except UnimrError:
-        raise
-    except Exception as error:  # the library raises bare ones
-        raise UnimrError(f"The tokenizer of {source} cannot be read ({error}); {FILE} must stand there.") from error
+        with explained("model.text", f"the tokenizer of {source}"):
+            return SubwordTokenizer(AutoTokenizer.from_pretrained(source).backend_tokenizer, params)
+    try:
+        backend = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises nothing more precise
+        raise UnimrError(f"The tokenizer {path} is damaged ({error}). Fetch the checkpoint again.") from error
+    return SubwordTokenizer(backend, params)
