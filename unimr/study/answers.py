@@ -73,8 +73,13 @@ def _fusion(comparisons: Sequence[Comparison]) -> Answer:
     sentence = f"Fusing the NLU features {_effect(rows)} on intent-rich queries." if rows else ""
     if others:
         sentence += f" The NLU module as a whole (its loss, its stage and the fusion) {_effect(others)} on them."
-    details = [_detail("no fusion", rows, "no_fusion"), _detail("no NLU at all", others, "no_nlu")]
-    details += _elsewhere(comparisons, ("no_fusion", "no_nlu"))
+    elsewhere = [each for each in comparisons if each.measure not in INTENT_RICH]
+    details = [
+        _detail("no fusion", rows, "no_fusion"),
+        _detail("no NLU at all", others, "no_nlu"),
+        _detail("no fusion, elsewhere", elsewhere, "no_fusion"),
+        _detail("no NLU at all, elsewhere", elsewhere, "no_nlu"),
+    ]
     return Answer("Does fusion help intent-rich queries?", sentence.strip(), tuple(filter(None, details)))
 
 
@@ -145,18 +150,7 @@ def _effect(rows: list[Comparison]) -> str:
     return "shows no effect"
 
 
-def _elsewhere(comparisons: Sequence[Comparison], names: tuple[str, ...]) -> list[str]:
-    rows = [each for each in comparisons if each.name in names and each.measure not in INTENT_RICH]
-    ahead, behind, _ = _split(rows)
-    found = []
-    if ahead:
-        found.append(f"Elsewhere it helps: {_listed(ahead, named=True)}.")
-    if behind:
-        found.append(f"Elsewhere it harms: {_listed(behind, named=True)}.")
-    return found
-
-
-def _detail(label: str, rows: list[Comparison], name: str) -> str:
+def _detail(label: str, rows: Sequence[Comparison], name: str) -> str:
     """What the comparisons with one variant came to, from the side of `unified`."""
     rows = [each for each in rows if each.name == name]
     if not rows:
@@ -169,10 +163,8 @@ def _detail(label: str, rows: list[Comparison], name: str) -> str:
     return f"Against {label}: {'; '.join(said)}."
 
 
-def _listed(rows: list[Comparison], named: bool = False) -> str:
-    return ", ".join(
-        f"{readable(each.measure)}{f' without {each.name}' if named else ''} {gain(each)}" for each in rows
-    ).replace("without no_", "against no_")
+def _listed(rows: list[Comparison]) -> str:
+    return ", ".join(f"{readable(each.measure)} {gain(each)}" for each in rows)
 
 
 def _of(part: list[Any], rows: list[Any]) -> str:
