@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from unimr.study.compare import Comparison
-from unimr.study.variants import ALL, PEERS
+from unimr.study.variants import ALL, PEERS, SEPARATE
 
-SEPARATE = {"image_only": "the model of pictures alone", "text_only": "the model of texts alone",
-            "nlu_only": "the model of intents and slots alone"}  # fmt: skip
 STAGES = {"no_stage_1": "stage 1 (pre-training of the text encoder)", "no_stage_2": "stage 2 (intents and slots)"}
 INTENT_RICH = ("intent_to_item.mrr", "intent_distractor_to_item.mrr")
 _UNITS = {"mrr": "MRR", "recall_at_10": "recall@10", "slot_f1": "slot F1", "intent_accuracy": "intent accuracy"}
@@ -25,10 +22,18 @@ class Answer:
     details: tuple[str, ...]
 
 
-def answers(comparisons: Sequence[Comparison], saved: dict[str, dict[str, float]]) -> list[Answer]:
-    """All questions that the runs can answer, in the order of the page."""
+def answers(
+    comparisons: Sequence[Comparison], together: Sequence[Comparison], saved: dict[str, dict[str, float]]
+) -> list[Answer]:
+    """All questions that the runs can answer, in the order of the page.
+
+    Args:
+        comparisons: of everything with `unified`.
+        together: of the separate models with `unified_long`; empty where that was not run.
+        saved: see `unimr.study.saving.saving`.
+    """
     names = {each.name for each in comparisons}
-    found = [_separate(comparisons)] if names & SEPARATE.keys() else []
+    found = [_separate(comparisons, together)] if names & set(SEPARATE) else []
     found += [_fusion(comparisons)] if names & {"no_fusion", "no_nlu"} else []
     found += [_stages(comparisons)] if names & STAGES.keys() else []
     found.append(_saved(saved))
@@ -50,21 +55,18 @@ def gain(each: Comparison) -> str:
     return f"{-found.value:+.3f} ({-found.high:+.3f} to {-found.low:+.3f})"
 
 
-def _separate(comparisons: Sequence[Comparison]) -> Answer:
-    rows = [each for each in comparisons if each.name in SEPARATE]
-    ahead, behind, unclear = _split(rows)
-    if behind and not ahead:
-        verdict = "Not on every task: one model is behind the separate ones"
-    elif behind:
-        verdict = "On some tasks it does and on some it does not: one model is behind the separate ones"
-    else:
-        verdict = "Yes, as far as this study can tell: one model is behind the separate ones in none of"
-    if behind:
-        sentence = f"{verdict} in {_of(behind, rows)}, ahead in {len(ahead)}, and in {len(unclear)} nothing is shown."
-    else:
-        sentence = f"{verdict} {_measures(len(rows))}, ahead in {len(ahead)}, and in {len(unclear)} nothing is shown."
-    details = [_detail(SEPARATE[name], rows, name) for name in SEPARATE if any(each.name == name for each in rows)]
-    return Answer("Does one model match the separate ones on each task?", sentence, tuple(details))
+def _separate(comparisons: Sequence[Comparison], together: Sequence[Comparison]) -> Answer:
+    each, all_of_them = (
+        [row for row in rows if row.name in SEPARATE and row.difference] for rows in (comparisons, together)
+    )
+    behind = _split(each)[1]
+    verdict = "Not on every task" if behind and len(behind) < len(each) else "No" if behind else "Yes, as far as shown"
+    sentence = f"{verdict}: with the budget of one of them, one model is {_counted(each)}."
+    if all_of_them:
+        sentence += f" With the budget that the three spend together it is {_counted(all_of_them)}."
+    details = [_detail(ALL[name].label, each, name) for name in SEPARATE]
+    details += [_detail(f"{ALL[name].label}, with three budgets", all_of_them, name) for name in SEPARATE]
+    return Answer("Does one model match the separate ones on each task?", sentence, tuple(filter(None, details)))
 
 
 def _fusion(comparisons: Sequence[Comparison]) -> Answer:
@@ -90,8 +92,8 @@ def _stages(comparisons: Sequence[Comparison]) -> Answer:
         if rows:
             ahead, behind, unclear = _split(rows)
             parts.append(
-                f"{label} buys {_measures(len(ahead))} of {len(rows)}, costs {len(behind)}, and in {len(unclear)} "
-                "nothing is shown"
+                f"{label} helps in {len(ahead)} of {_measures(len(rows))}, harms in {len(behind)}, and in "
+                f"{len(unclear)} nothing is shown"
             )
             details.append(_detail(f"the same budget without {label}", rows, name))
     sentence = "; ".join(parts)
@@ -118,11 +120,7 @@ def _peers(comparisons: Sequence[Comparison]) -> Answer:
     for name in PEERS:
         rows = [each for each in comparisons if each.name == name]
         if rows:
-            ahead, behind, unclear = _split(rows)
-            parts.append(
-                f"against {name} one model is ahead in {len(ahead)} of {_measures(len(rows))}, behind in "
-                f"{len(behind)}, and in {len(unclear)} nothing is shown"
-            )
+            parts.append(f"against {name} one model is {_counted(rows)}")
             details.append(_detail(ALL[name].label, rows, name))
     sentence = "; ".join(parts)
     question = "Is it ahead of the field's own tools on their ground?"
@@ -167,8 +165,12 @@ def _listed(rows: list[Comparison]) -> str:
     return ", ".join(f"{readable(each.measure)} {gain(each)}" for each in rows)
 
 
-def _of(part: list[Any], rows: list[Any]) -> str:
-    return f"{len(part)} of {_measures(len(rows))}"
+def _counted(rows: Sequence[Comparison]) -> str:
+    ahead, behind, unclear = _split(rows)
+    return (
+        f"ahead in {len(ahead)} of {_measures(len(rows))}, behind in {len(behind)}, and in {len(unclear)} nothing is "
+        "shown"
+    )
 
 
 def _measures(count: int) -> str:
