@@ -13,10 +13,15 @@ PROJECT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize("name", VARIANTS)
 @pytest.mark.parametrize("profile", ["study", "photos"])
-def test_every_variant_spends_the_same(name, profile):
+def test_every_variant_spends_its_budget(name, profile):
     params = variant_params(PROJECT, profile, name, 3)
-    assert spent(params) == pytest.approx(budget_of(load_params(PROJECT, {"profile": profile})), rel=0.02)
+    budget = VARIANTS[name].budgets * budget_of(load_params(PROJECT, {"profile": profile}))
+    assert spent(params) == pytest.approx(budget, rel=0.02)
     assert {getattr(params, stage).seed for stage in STAGES} == {3}
+
+
+def test_only_the_long_one_spends_more_than_one_budget():
+    assert {name: each.budgets for name, each in ALL.items() if each.budgets != 1} == {"unified_long": 3}
 
 
 def test_unified_is_the_profile_itself():

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from unimr.study.compare import Comparison
-from unimr.study.variants import ALL, PEERS
+from unimr.study.variants import ALL, PEERS, SEPARATE
 
-SEPARATE = {"image_only": "the model of pictures alone", "text_only": "the model of texts alone",
-            "nlu_only": "the model of intents and slots alone"}  # fmt: skip
 STAGES = {"no_stage_1": "stage 1 (pre-training of the text encoder)", "no_stage_2": "stage 2 (intents and slots)"}
 INTENT_RICH = ("intent_to_item.mrr", "intent_distractor_to_item.mrr")
 _UNITS = {"mrr": "MRR", "recall_at_10": "recall@10", "slot_f1": "slot F1", "intent_accuracy": "intent accuracy"}
@@ -25,10 +22,18 @@ class Answer:
     details: tuple[str, ...]
 
 
-def answers(comparisons: Sequence[Comparison], saved: dict[str, dict[str, float]]) -> list[Answer]:
-    """All questions that the runs can answer, in the order of the page."""
+def answers(
+    comparisons: Sequence[Comparison], together: Sequence[Comparison], saved: dict[str, dict[str, float]]
+) -> list[Answer]:
+    """All questions that the runs can answer, in the order of the page.
+
+    Args:
+        comparisons: of everything with `unified`.
+        together: of the separate models with `unified_long`; empty where that was not run.
+        saved: see `unimr.study.saving.saving`.
+    """
     names = {each.name for each in comparisons}
-    found = [_separate(comparisons)] if names & SEPARATE.keys() else []
+    found = [_separate(comparisons, together)] if names & set(SEPARATE) else []
     found += [_fusion(comparisons)] if names & {"no_fusion", "no_nlu"} else []
     found += [_stages(comparisons)] if names & STAGES.keys() else []
     found.append(_saved(saved))
@@ -50,21 +55,18 @@ def gain(each: Comparison) -> str:
     return f"{-found.value:+.3f} ({-found.high:+.3f} to {-found.low:+.3f})"
 
 
-def _separate(comparisons: Sequence[Comparison]) -> Answer:
-    rows = [each for each in comparisons if each.name in SEPARATE]
-    ahead, behind, unclear = _split(rows)
-    if behind and not ahead:
-        verdict = "Not on every task: one model is behind the separate ones"
-    elif behind:
-        verdict = "On some tasks it does and on some it does not: one model is behind the separate ones"
-    else:
-        verdict = "Yes, as far as this study can tell: one model is behind the separate ones in none of"
-    if behind:
-        sentence = f"{verdict} in {_of(behind, rows)}, ahead in {len(ahead)}, and in {len(unclear)} nothing is shown."
-    else:
-        sentence = f"{verdict} {_measures(len(rows))}, ahead in {len(ahead)}, and in {len(unclear)} nothing is shown."
-    details = [_detail(SEPARATE[name], rows, name) for name in SEPARATE if any(each.name == name for each in rows)]
-    return Answer("Does one model match the separate ones on each task?", sentence, tuple(details))
+def _separate(comparisons: Sequence[Comparison], together: Sequence[Comparison]) -> Answer:
+    each, all_of_them = (
+        [row for row in rows if row.name in SEPARATE and row.difference] for rows in (comparisons, together)
+    )
+    behind = _split(each)[1]
+    verdict = "Not on every task" if behind and len(behind) < len(each) else "No" if behind else "Yes, as far as shown"
+    sentence = f"{verdict}: with the budget of one of them, one model is {_counted(each)}."
+    if all_of_them:
+        sentence += f" With the budget that the three spend together it is {_counted(all_of_them)}."
+    details = [_detail(ALL[name].label, each, name) for name in SEPARATE]
+    details += [_detail(f"{ALL[name].label}, with three budgets", all_of_them, name) for name in SEPARATE]
+    return Answer("Does one model match the separate ones on each task?", sentence, tuple(filter(None, details)))
 
 
 def _fusion(comparisons: Sequence[Comparison]) -> Answer:
@@ -73,8 +75,13 @@ def _fusion(comparisons: Sequence[Comparison]) -> Answer:
     sentence = f"Fusing the NLU features {_effect(rows)} on intent-rich queries." if rows else ""
     if others:
         sentence += f" The NLU module as a whole (its loss, its stage and the fusion) {_effect(others)} on them."
-    details = [_detail("no fusion", rows, "no_fusion"), _detail("no NLU at all", others, "no_nlu")]
-    details += _elsewhere(comparisons, ("no_fusion", "no_nlu"))
+    elsewhere = [each for each in comparisons if each.measure not in INTENT_RICH]
+    details = [
+        _detail("no fusion", rows, "no_fusion"),
+        _detail("no NLU at all", others, "no_nlu"),
+        _detail("no fusion, elsewhere", elsewhere, "no_fusion"),
+        _detail("no NLU at all, elsewhere", elsewhere, "no_nlu"),
+    ]
     return Answer("Does fusion help intent-rich queries?", sentence.strip(), tuple(filter(None, details)))
 
 
@@ -85,8 +92,8 @@ def _stages(comparisons: Sequence[Comparison]) -> Answer:
         if rows:
             ahead, behind, unclear = _split(rows)
             parts.append(
-                f"{label} buys {_measures(len(ahead))} of {len(rows)}, costs {len(behind)}, and in {len(unclear)} "
-                "nothing is shown"
+                f"{label} helps in {len(ahead)} of {_measures(len(rows))}, harms in {len(behind)}, and in "
+                f"{len(unclear)} nothing is shown"
             )
             details.append(_detail(f"the same budget without {label}", rows, name))
     sentence = "; ".join(parts)
@@ -113,11 +120,7 @@ def _peers(comparisons: Sequence[Comparison]) -> Answer:
     for name in PEERS:
         rows = [each for each in comparisons if each.name == name]
         if rows:
-            ahead, behind, unclear = _split(rows)
-            parts.append(
-                f"against {name} one model is ahead in {len(ahead)} of {_measures(len(rows))}, behind in "
-                f"{len(behind)}, and in {len(unclear)} nothing is shown"
-            )
+            parts.append(f"against {name} one model is {_counted(rows)}")
             details.append(_detail(ALL[name].label, rows, name))
     sentence = "; ".join(parts)
     question = "Is it ahead of the field's own tools on their ground?"
@@ -145,18 +148,7 @@ def _effect(rows: list[Comparison]) -> str:
     return "shows no effect"
 
 
-def _elsewhere(comparisons: Sequence[Comparison], names: tuple[str, ...]) -> list[str]:
-    rows = [each for each in comparisons if each.name in names and each.measure not in INTENT_RICH]
-    ahead, behind, _ = _split(rows)
-    found = []
-    if ahead:
-        found.append(f"Elsewhere it helps: {_listed(ahead, named=True)}.")
-    if behind:
-        found.append(f"Elsewhere it harms: {_listed(behind, named=True)}.")
-    return found
-
-
-def _detail(label: str, rows: list[Comparison], name: str) -> str:
+def _detail(label: str, rows: Sequence[Comparison], name: str) -> str:
     """What the comparisons with one variant came to, from the side of `unified`."""
     rows = [each for each in rows if each.name == name]
     if not rows:
@@ -169,14 +161,16 @@ def _detail(label: str, rows: list[Comparison], name: str) -> str:
     return f"Against {label}: {'; '.join(said)}."
 
 
-def _listed(rows: list[Comparison], named: bool = False) -> str:
-    return ", ".join(
-        f"{readable(each.measure)}{f' without {each.name}' if named else ''} {gain(each)}" for each in rows
-    ).replace("without no_", "against no_")
+def _listed(rows: list[Comparison]) -> str:
+    return ", ".join(f"{readable(each.measure)} {gain(each)}" for each in rows)
 
 
-def _of(part: list[Any], rows: list[Any]) -> str:
-    return f"{len(part)} of {_measures(len(rows))}"
+def _counted(rows: Sequence[Comparison]) -> str:
+    ahead, behind, unclear = _split(rows)
+    return (
+        f"ahead in {len(ahead)} of {_measures(len(rows))}, behind in {len(behind)}, and in {len(unclear)} nothing is "
+        "shown"
+    )
 
 
 def _measures(count: int) -> str:

@@ -47,9 +47,9 @@ class Comparison:
         score: mean over seeds and languages.
         by_seed: the score of each seed.
         queries: how many it rests on.
-        difference: to `unified` on the same queries; None of `unified` itself.
+        difference: to the base, as a rule `unified`, on the same queries; None of the base itself.
         p: chance of a difference as large where there is none.
-        verdict: of the variant against `unified`; "" of `unified` itself.
+        verdict: of the variant against the base; "" of the base itself.
     """
 
     name: str
@@ -85,25 +85,25 @@ def measures_of(task: str) -> dict[str, Statistic]:
     return {name: lambda means: means[..., column]}
 
 
-def compare_all(results: dict[str, list[Result]], samples: int) -> list[Comparison]:
+def compare_all(results: dict[str, list[Result]], samples: int, base: str = UNIFIED) -> list[Comparison]:
     """Every measure of every variant and peer; verdicts are corrected for their number.
 
     Args:
-        results: name → its results, a seed each, `unified` among them.
+        results: name → its results, a seed each.
         samples: bootstrap draws.
+        base: the one that all others are compared with.
     """
     found = []
     for name, runs in results.items():
         for task in (task for task in ALL[name].tasks if task in runs[0].values):
-            if task in results[UNIFIED][0].values:
-                found += _compare(name, task, runs, results[UNIFIED], samples)
+            found += _compare(name, task, runs, results[base] if name != base else [], samples)
     return with_verdicts(found)
 
 
 def _compare(name: str, task: str, runs: list[Result], base: list[Result], samples: int) -> list[Comparison]:
+    """The measures of a task; where `base` has results, with the differences to them."""
     languages = runs[0].languages[task]
     ours = np.stack([run.values[task] for run in runs])  # [seeds, queries, columns]
-    theirs = np.stack([_rows_of(run, task, set(languages)) for run in base])
     found = []
     for measure, statistic in measures_of(task).items():
         seed = [zlib.crc32(f"{task}.{measure}".encode())]
@@ -111,7 +111,8 @@ def _compare(name: str, task: str, runs: list[Result], base: list[Result], sampl
         comparison = Comparison(
             name, f"{task}.{measure}", estimate(value, drawn), _by_seed(ours, languages, statistic), len(languages)
         )
-        if name != UNIFIED:
+        if base:
+            theirs = np.stack([_rows_of(run, task, set(languages)) for run in base])
             before, drawn_before = bootstrap(theirs, languages, statistic, samples, np.random.default_rng(seed))
             difference, change = value - before, drawn - drawn_before
             comparison = replace(comparison, difference=estimate(difference, change), p=p_value(difference, change))
@@ -120,7 +121,7 @@ def _compare(name: str, task: str, runs: list[Result], base: list[Result], sampl
 
 
 def _rows_of(run: Result, task: str, languages: set[str]) -> FloatArray:
-    """What `unified` reached in the languages that a peer was asked in."""
+    """What a run reached in the languages that a peer was asked in."""
     return run.values[task][np.isin(run.languages[task], sorted(languages))]
 
 

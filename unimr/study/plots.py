@@ -82,7 +82,7 @@ def _differences(comparisons: Sequence[Comparison]) -> Figure:
 def _panels(measures: Sequence[str], rows: Sequence[Comparison]) -> tuple[Figure, list[Axes]]:
     lines = max(1, -(-len(measures) // 3))
     tallest = max((sum(row.measure == measure for row in rows) for measure in measures), default=1)
-    figure = Figure(figsize=(13, 0.5 + lines * (0.7 + 0.2 * tallest)))
+    figure = Figure(figsize=(13, 0.5 + lines * (0.9 + 0.2 * tallest)))
     figure.set_layout_engine("constrained", hspace=0.06, wspace=0.04)
     panels = list(figure.subplots(lines, 3, squeeze=False).flat)
     for axes in panels[len(measures) :]:
@@ -91,7 +91,7 @@ def _panels(measures: Sequence[str], rows: Sequence[Comparison]) -> tuple[Figure
 
 
 def _label(axes: Axes, measure: str, rows: Sequence[Comparison]) -> None:
-    axes.set_title(readable(measure), loc="left", fontsize=9, fontweight="bold")
+    axes.set_title(readable(measure).replace(" (", "\n("), loc="left", fontsize=9, fontweight="bold")
     axes.set_yticks(range(len(rows)), [each.name.replace("_", " ") for each in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     set_grid(axes, "x")

@@ -23,7 +23,8 @@ class Study:
     """What a study found.
 
     Attributes:
-        comparisons: every measure of every variant and peer.
+        comparisons: every measure of every variant and peer, with `unified`.
+        together: the separate models, with `unified_long`.
         baselines: measure → name → value, of methods without a model.
         saved: see `unimr.study.saving.saving`.
         spent: name → mean CPU seconds of a run.
@@ -31,6 +32,7 @@ class Study:
     """
 
     comparisons: Sequence[Comparison]
+    together: Sequence[Comparison]
     baselines: dict[str, dict[str, float]]
     saved: dict[str, dict[str, float]]
     spent: dict[str, float]
@@ -56,10 +58,12 @@ class Study:
             name: {each.measure: each.to_json() for each in self.comparisons if each.name == name}
             for name in self.names
         }
+        together = {f"{each.name} {each.measure}": each.to_json() for each in self.together if each.difference}
         saved = {name: {key: _short(value) for key, value in row.items()} for name, row in self.saved.items()}
         return {
             "answers": {each.question: each.sentence for each in said},
             "scores": scores,
+            "against_unified_long": together,
             "baselines": self.baselines,
             "saved": saved,
             "cpu_seconds": self.spent,

@@ -30,16 +30,18 @@ log = logging.getLogger(__name__)
 TABLES = Path("data/validated")
 ENGLISH_ONLY = ("minilm",)
 _CODE = (
-    "data/text.py", "data/tables.py", "data/mixture.py", "model/*.py", "training/**/*.py", "study/peers/*.py",
+    "data/text.py", "data/tables.py", "data/mixture.py", "model/*.py", "training/**/*.py",
     *(f"evaluation/{name}.py" for name in ("measure", "scoring", "tasks", "retrieval", "nlu")),
 )  # fmt: skip
 """Code that decides a result, besides that which makes the tables."""
+_CODE_OF_PEERS = ("study/peers/*.py",)
 
 
 def result_path(root: Path, profile: str, name: str, seed: int, work: Path) -> Path:
     """Where the result of a run lies: the name has the hash of the parameters, the tables and the code."""
     params, package = variant_params(root, profile, name, seed), Path(__file__).parents[1]
-    code = [path for part in _CODE for path in sorted(package.glob(part))]
+    parts = (*_CODE, *_CODE_OF_PEERS) if name in PEERS else _CODE
+    code = [path for part in parts for path in sorted(package.glob(part))]
     files = [sha256_of(path) for path in [*sorted((work / TABLES).iterdir()), *code]]
     sections = {section: getattr(params, section).model_dump() for section in ("model", *STAGES)}
     budget = [params.study.budget, params.study.cost.model_dump()] if name in PEERS else []

@@ -14,6 +14,7 @@ from torch import nn
 from unimr.model.nlu import Labels
 from unimr.model.retriever import UnifiedRetriever
 from unimr.params import ModelParams
+from unimr.study.variants import SEPARATE
 
 ROUNDS, WARM_UP = 60, 5
 PARTS = {
@@ -23,7 +24,6 @@ PARTS = {
     "nlu_only": ("text_encoder", "nlu"),
 }
 """Which modules each model has to keep."""
-SEPARATE = ("image_only", "text_only", "nlu_only")
 
 
 def saving(model: ModelParams, labels: Labels, queries: Sequence[str]) -> dict[str, dict[str, float]]:

@@ -14,11 +14,12 @@ from unimr.files import write_json
 from unimr.params import Params
 from unimr.study import plots
 from unimr.study.answers import Answer, answers
-from unimr.study.compare import compare_all
+from unimr.study.compare import Comparison, compare_all
 from unimr.study.report import Study, write_page
+from unimr.study.result import Result
 from unimr.study.runs import planned, read_all, run_all
 from unimr.study.tables import make_tables
-from unimr.study.variants import UNIFIED, budget_of
+from unimr.study.variants import SEPARATE, UNIFIED, UNIFIED_LONG, budget_of
 
 log = logging.getLogger(__name__)
 
@@ -52,11 +53,18 @@ def run_study(
     run_all(runs, root.absolute(), params.profile, work, jobs or params.study.jobs, tell)
     results = read_all(runs, root.absolute(), params.profile, work)
     comparisons = compare_all(results, params.study.bootstrap_samples)
+    together = _together(results, params.study.bootstrap_samples)
     tables = Tables.load(work / "data" / "validated")
     spent = {name: round(fmean(each.notes["cpu_seconds"] for each in found), 1) for name, found in results.items()}
     baselines = results[UNIFIED][0].notes["baselines"]
-    study = Study(comparisons, baselines, _saved(params, tables, work), spent, budget_of(params))
+    study = Study(comparisons, together, baselines, _saved(params, tables, work), spent, budget_of(params))
     return _write(root, study, params, suffix_of(root, params.profile))
+
+
+def _together(results: dict[str, list[Result]], samples: int) -> list[Comparison]:
+    """The separate models against one that spends as much as they do together; empty where that was not run."""
+    chosen = {name: results[name] for name in (UNIFIED_LONG, *SEPARATE) if name in results}
+    return compare_all(chosen, samples, base=UNIFIED_LONG) if UNIFIED_LONG in chosen else []
 
 
 def suffix_of(root: Path, profile: str) -> str:
@@ -79,7 +87,7 @@ def _saved(params: Params, tables: Tables, work: Path) -> dict[str, dict[str, fl
 
 def _write(root: Path, study: Study, params: Params, suffix: str) -> list[Answer]:
     """Write metrics, CSV, plots and page; the names of a profile other than the default one carry it."""
-    said = answers(study.comparisons, study.saved)
+    said = answers(study.comparisons, study.together, study.saved)
     folder = page_path(root, params.profile).parent
     write_json(root / "metrics" / f"study{suffix}.json", study.to_json(said, params))
     plots.write_csv(root / "plots" / f"study{suffix}.csv", study.comparisons)

@@ -2,7 +2,7 @@
 
 A variant is a few overrides of the parameters and what it can be asked. The budget of what is left out goes to the
 stages that stay: all their steps are multiplied by one number, so that every variant trains on samples of the same
-total cost.
+total cost. Three separate models so spend three budgets; `unified_long` is one model that spends as many.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from unimr.params import Params, SampleCost
 from unimr.training.joint_task import COMPOSED_BATCH
 
 STAGES = ("train_image", "train_text", "train_nlu", "train_joint")
-UNIFIED = "unified"
+UNIFIED, UNIFIED_LONG = "unified", "unified_long"
+SEPARATE = ("image_only", "text_only", "nlu_only")
+"""The models that one model replaces."""
 
 TEXT = tuple(name for name in TASK_NAMES if name.removesuffix("_same_language") in TEXT_TASKS)
 """Tasks that search texts."""
@@ -49,11 +51,13 @@ class Variant:
         label: what it is, for the page.
         tasks: what it can do, names as in `metrics/evaluation.json`; the rest is left out.
         overrides: of the parameters of the profile; a stage of no steps is left out.
+        budgets: how many budgets it spends.
     """
 
     label: str
     tasks: tuple[str, ...]
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    budgets: int = 1
 
 
 VARIANTS = {
@@ -78,6 +82,11 @@ VARIANTS = {
     ),
     "no_stage_2": Variant(
         "intents and slots in the last stage alone", (*TEXT, *IMAGE, *COMPOSED, *UNDERSTANDING), _NO_STAGE_2
+    ),
+    UNIFIED_LONG: Variant(
+        "the full recipe with as many budgets as the separate models have together",
+        (*TEXT, *IMAGE, *COMPOSED, *UNDERSTANDING),
+        budgets=len(SEPARATE),
     ),
 }
 """Every variant by its name in params.yaml."""
@@ -110,7 +119,7 @@ def variant_params(root: Path, profile: str, name: str, seed: int) -> Params:
         **ALL[name].overrides,
     }
     params = load_params(root, given)
-    factor = budget_of(base) / spent(params)
+    factor = ALL[name].budgets * budget_of(base) / spent(params)
     steps = {f"{stage}.steps": round(getattr(params, stage).steps * factor) for stage in STAGES}
     if any(count == 0 for key, count in steps.items() if ALL[name].overrides.get(key) != 0):
         raise UnimrError(f"study.budget = {base.study.budget} leaves a stage of {name} no step. Raise it.")

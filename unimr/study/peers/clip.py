@@ -60,7 +60,9 @@ def train(params: Params, tables: Path) -> UnifiedRetriever:
     torch.set_num_threads(THREADS)
     seed, cost = params.train_joint.seed, params.study.cost
     pairs, pictures = Pairs(params, tables), Pictures.read(tables, params.model.image.image_size)
-    batch = min(BATCH, len(pictures.rgba))
+    items = pictures.items()
+    shown = np.flatnonzero([pairs.has_caption(int(item)) for item in items])
+    batch = min(BATCH, len(shown))
     steps = max(1, round(budget_of(params) / (batch * (cost.text + cost.picture))))
     torch.manual_seed(seed)
     retriever, encoder = pairs.untrained(params)
@@ -68,8 +70,7 @@ def train(params: Params, tables: Path) -> UnifiedRetriever:
     accelerator = Accelerator(mixed_precision=mixed_precision())
     model.to(accelerator.device).train()
     optimizer = two_rates(model, encoder.ngram_table, LEARNING_RATE, TABLE_RATE, WEIGHT_DECAY)
-    order, items = _epochs(len(pictures.rgba), batch, steps, seed), pictures.items()
-    for step, numbers in enumerate(order):
+    for step, numbers in enumerate(_epochs(shown, batch, steps, seed)):
         rng = np.random.default_rng([seed, step])
         texts = [pairs.caption(int(items[number]), rng) for number in numbers]
         torch.manual_seed(seed * 1_000_003 + step)
@@ -92,9 +93,9 @@ def _loss(model: ClipModel, pairs: Pairs, rgba: torch.Tensor, texts: list[str]) 
     return clip_loss(retriever.embed_pixels(augment(rgba)), vectors, model.log_scale.exp())
 
 
-def _epochs(count: int, batch: int, steps: int, seed: int) -> list[np.ndarray]:
+def _epochs(pictures: np.ndarray, batch: int, steps: int, seed: int) -> list[np.ndarray]:
     """`steps` batches of picture numbers: every picture once an epoch, in another order each time."""
-    rng, order = np.random.default_rng(seed), np.zeros(0, dtype=np.int64)
+    rng, order = np.random.default_rng(seed), pictures[:0]
     while len(order) < steps * batch:
-        order = np.concatenate([order, rng.permutation(count)[: count // batch * batch]])
+        order = np.concatenate([order, rng.permutation(pictures)[: len(pictures) // batch * batch]])
     return list(order[: steps * batch].reshape(steps, batch))

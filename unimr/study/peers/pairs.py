@@ -46,7 +46,8 @@ class Pairs:
         self.corpus = TextCorpus(texts, utterances[:0], items.item_ids, self.tokenizer, items.variants, tables)
         number = {item_id: place for place, item_id in enumerate(items.item_ids)}
         asked = utterances[(utterances["split"] == "train") & utterances["item_id"].isin(number.keys())]
-        self._utterances = list(zip(asked["text"], asked["item_id"].map(number), strict=True))
+        found = zip(asked["text"], asked["item_id"].map(number), strict=True)
+        self._utterances = [(text, int(item)) for text, item in found if self.has_caption(int(item))]
         self._english: dict[int, list[str]] = defaultdict(list)
         named = texts[(texts["split"] == "train") & (texts["role"] == "name") & (texts["lang"] == "en")]
         for item_id, name in zip(named["item_id"], named["text"], strict=True):
@@ -72,10 +73,14 @@ class Pairs:
         anchors = self._anchors(count, rng)
         return [(text, self.caption(item, rng)) for text, item in anchors]
 
+    def has_caption(self, item: int) -> bool:
+        """Whether an item has a name or a keyword in any language."""
+        return self.corpus.has_caption(item)
+
     def caption(self, item: int, rng: np.random.Generator) -> str:
         """A text of an item: an English name or, as often, a name or keyword in any language."""
         english = self._english[item]
-        if english and (rng.random() < ENGLISH_SHARE or not self.corpus.has_caption(item)):
+        if english and rng.random() < ENGLISH_SHARE:
             return english[rng.integers(len(english))]
         return self.corpus.texts[self.corpus.caption(item, rng)]
 
@@ -84,6 +89,6 @@ class Pairs:
         drawn = [self._utterances[place] for place in rng.integers(0, max(len(self._utterances), 1), asked)]
         for number in self.corpus.sample(count - asked, rng).tolist():
             item = int(rng.choice(self.corpus.positives[number]))
-            if self.corpus.has_caption(item):
+            if self.has_caption(item):
                 drawn.append((self.corpus.texts[number], item))
         return [drawn[place] for place in rng.permutation(len(drawn))]

@@ -116,7 +116,7 @@ def _fit(
         arguments = SentenceTransformerTrainingArguments(
             output_dir=folder, max_steps=steps, per_device_train_batch_size=BATCH, seed=seed, save_strategy="no",
             logging_strategy="no", report_to=[], disable_tqdm=True, batch_sampler=BatchSamplers.NO_DUPLICATES,
-            max_grad_norm=1.0, dataloader_drop_last=True,
+            max_grad_norm=1.0, dataloader_drop_last=True, dataloader_pin_memory=False,
         )  # fmt: skip
         SentenceTransformerTrainer(
             model=model,
