@@ -153,7 +153,7 @@ class HfTextParams(PretrainedParams):
 class HfImageParams(PretrainedParams):
     """A Hugging Face vision tower.
 
-    `image_size` is the side that pictures are decoded and kept at; the tower enlarges them to the size it was made for.
+    `image_size` is the side that pictures are decoded and kept at; the tower enlarges them to its own.
     """
 
     image_size: Annotated[int, Field(ge=16, le=512)]

