@@ -134,6 +134,25 @@ def stage(name: Annotated[str, typer.Argument(help="A stage of dvc.yaml, e.g. pr
     run_stage(name, ROOT)
 
 
+@app.command()
+def embed(
+    corpus: Annotated[Path, typer.Argument(help="A Parquet file or a folder of them: `id`, and `text` or `image`.")],
+    folder: Annotated[Path, typer.Argument(help="Where the embeddings go, a Parquet file for each row group.")],
+    model: Annotated[Path, typer.Option(help="Folder of a trained model.")] = Path("models/train_joint"),
+) -> None:
+    """Embed a large corpus into Parquet; a killed run goes on where it stopped.
+
+    Several processes, on one machine or many, share the row groups:
+      accelerate launch --num_processes 8 -m unimr.cli embed corpus/ embeddings/
+    """
+    from unimr.config import load_params
+    from unimr.index.embed_corpus import run
+
+    logging.getLogger("unimr").setLevel(logging.INFO)
+    done = run(corpus, folder, model, load_params(ROOT).embed.batch_size)
+    typer.echo(f"{done['parts']} parts: {done['embedded']} embedded, {done['done_before']} done before. {folder}")
+
+
 @app.command("import")
 def import_catalogue(
     file: Annotated[Path, typer.Argument(help="JSON Lines, an item a line; see docs/own-data.md.")],

@@ -37,13 +37,13 @@ def test_processes_give_the_loss_and_the_gradients_of_one(steps_of, stage):
 
 @pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1)])
 def test_another_number_of_processes_goes_on_where_the_first_stopped(steps_of, before, after):
-    _, (whole,) = steps_of("train_text", 1)
-    root, _ = steps_of("train_text", before, stop_after=15)
-    (checkpoint,) = root.glob(".work/train_text/*/step-00000015/manifest.json")
+    _, (whole,) = steps_of("train_text", 1, steps=12)
+    root, _ = steps_of("train_text", before, stop_after=6, steps=12)
+    (checkpoint,) = root.glob(".work/train_text/*/step-00000006/manifest.json")
     assert read_json(checkpoint)["notes"]["processes"] == before
-    _, (rest, *_) = steps_of("train_text", after, root=root)
-    assert len(rest["loss"]) == STEPS["train_text"] - 15
-    assert torch.allclose(rest["loss"], whole["loss"][15:], rtol=1e-4)
+    _, (rest, *_) = steps_of("train_text", after, root=root, steps=12)
+    assert len(rest["loss"]) == 6
+    assert torch.allclose(rest["loss"], whole["loss"][6:], rtol=1e-4)
 
 
 LAUNCH = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2")
@@ -77,6 +77,7 @@ def workers(launcher: int) -> list[psutil.Process]:
     return sorted(found, key=lambda each: int(each.environ()["RANK"]))
 
 
+@pytest.mark.slow
 def test_a_launched_stage_is_written_once_and_goes_on_after_sigterm(ready, trained, tmp_path):
     log, second = tmp_path / "log", tmp_path / "second"
     process = launch(ready, log)
@@ -128,6 +129,7 @@ def hosts():
             subprocess.run(["ip", "netns", "del", name], check=False)
 
 
+@pytest.mark.slow
 def test_two_hosts_give_the_loss_and_the_gradients_of_one_process(hosts, steps_of, trained, tmp_path):
     _, (one,) = steps_of("train_joint", 1, steps=1)
     root, out = shutil.copytree(trained, tmp_path / "shared"), tmp_path / "left"

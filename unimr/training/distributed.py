@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -49,6 +50,30 @@ def gather(values: torch.Tensor) -> list[torch.Tensor]:
     found = [torch.empty_like(values) for _ in range(process_count())]
     _exchange(dist.all_gather, found, values)
     return found
+
+
+@contextmanager
+def main_process_first() -> Iterator[None]:
+    """Let the main process do something before the others do it.
+
+    Raises:
+        UnimrError: another process has ended.
+    """
+    if process_index():
+        wait_for_all()
+    yield
+    if not process_index():
+        wait_for_all()
+
+
+def wait_for_all() -> None:
+    """Go on when every process has come here.
+
+    Raises:
+        UnimrError: another process has ended.
+    """
+    if process_count() > 1:
+        _exchange(dist.barrier)
 
 
 def _exchange(call: Any, *values: Any) -> None:

@@ -31,7 +31,16 @@ from unimr.params import TrainParams
 from unimr.processes import keep_memory
 from unimr.training.checkpoint import load_checkpoint, save_checkpoint
 from unimr.training.device import THREADS, mixed_precision
-from unimr.training.distributed import anywhere, average_gradients, normalise_globally, process_count, require_same
+from unimr.training.distributed import (
+    anywhere,
+    average_gradients,
+    main_process_first,
+    normalise_globally,
+    process_count,
+    process_index,
+    require_same,
+    wait_for_all,
+)
 from unimr.training.optim import RowwiseAdagrad, parameter_groups, schedule
 from unimr.training.progress import Progress
 
@@ -87,8 +96,8 @@ def train(task: Task[Batch], params: TrainParams, work: Path, rates: Rates) -> A
     if process_count() > 1:
         normalise_globally(task.module)
     optimizers = _optimizers(task, params, rates)
-    first = _resume(task, work, optimizers, accelerator)
-    progress = Progress(work.parent.name, params.steps, first, process_count(), accelerator.is_main_process)
+    first = _resume(task, work, optimizers, accelerator.device)
+    progress = Progress(work.parent.name, params.steps, first, process_count(), process_index() == 0)
     with _sigterm() as stop, progress:
         for step in range(first, params.steps):
             _set_rates(optimizers, rates, schedule(step, params.steps, params.warmup_steps))
@@ -101,24 +110,25 @@ def train(task: Task[Batch], params: TrainParams, work: Path, rates: Rates) -> A
             done = step + 1
             stopped = stop.asked if process_count() == 1 else anywhere(stop.asked, accelerator.device)
             due = done % params.checkpoint_every == 0 or stopped or done == params.steps
-            if due and accelerator.is_main_process:
+            if due and process_index() == 0:
                 save_checkpoint(work, done, task.module, optimizers, process_count())
             if stopped:
-                if accelerator.is_main_process:
+                if process_index() == 0:
                     log.warning("Stopped by SIGTERM after step %d; the next run goes on from there.", done)
                 raise SystemExit(STOPPED_BY_SIGTERM)
     for encoder in encoders:
         encoder.end_training()
+    wait_for_all()
     task.module.eval()
     return accelerator
 
 
-def _resume(task: Task[Batch], work: Path, optimizers: list[Optimizer], accelerator: Accelerator) -> int:
+def _resume(task: Task[Batch], work: Path, optimizers: list[Optimizer], device: torch.device) -> int:
     """Load the newest checkpoint, the main process first, since it removes damaged ones; the number of steps done."""
-    with accelerator.main_process_first():
+    with main_process_first():
         first = load_checkpoint(work, task.module, optimizers, process_count())
     if process_count() > 1:
-        require_same(f"{work.name} {first}", "Code, parameters, data or checkpoints", accelerator.device)
+        require_same(f"{work.name} {first}", "Code, parameters, data or checkpoints", device)
     return first
 
 
