@@ -81,7 +81,8 @@ def test_a_damaged_result_is_named(tmp_path):
         Result.read(tmp_path / "unified-0-00.safetensors")
 
 
-def test_rounds_of_seeds_come_one_after_the_other_and_what_is_not_trained_once():
+def test_rounds_of_seeds_come_one_after_the_other_and_what_is_not_trained_once(monkeypatch):
+    monkeypatch.setattr("unimr.study.runs.find_spec", lambda module: module)
     runs = planned(["unified", "minilm"], 2)
     assert [(each.name, each.seed) for each in runs] == [("unified", 0), ("minilm", 0), ("unified", 1)]
 
@@ -89,3 +90,9 @@ def test_rounds_of_seeds_come_one_after_the_other_and_what_is_not_trained_once()
 def test_a_study_without_unified_is_refused():
     with pytest.raises(UnimrError, match="lacks 'unified'"):
         planned(["text_only"], 2)
+
+
+def test_a_peer_whose_library_is_missing_is_named_before_anything_runs(monkeypatch):
+    monkeypatch.setattr("unimr.study.runs.find_spec", lambda module: None if module == "datasets" else module)
+    with pytest.raises(UnimrError, match="`sentence_transformers` needs what is not installed: datasets. Run `make"):
+        planned(["unified", "sentence_transformers"], 1)

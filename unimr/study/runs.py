@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from unimr.errors import UnimrError
 from unimr.study.result import Result
 from unimr.study.run import ENGLISH_ONLY, result_path
-from unimr.study.variants import UNIFIED
+from unimr.study.variants import ALL, UNIFIED
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +36,17 @@ def planned(names: list[str], seeds: int) -> list[Run]:
     """Every run of the study, the seeds of all names in turn, so that a study cut short has whole rounds.
 
     Raises:
-        UnimrError: `unified`, with which all others are compared, is missing.
+        UnimrError: `unified`, with which all others are compared, is missing, or a library that a peer needs.
     """
     if UNIFIED not in names:
         raise UnimrError(f"study.variants lacks {UNIFIED!r}, with which all others are compared. Add it.")
+    for name in names:
+        missing = [module for module in ALL[name].needs if find_spec(module) is None] if name in ALL else []
+        if missing:
+            raise UnimrError(
+                f"The peer `{name}` needs what is not installed: {', '.join(missing)}. Run `make study`, which "
+                "installs requirements-study.lock, or leave the peer out of study.peers."
+            )
     return [Run(name, seed) for seed in range(seeds) for name in names if seed == 0 or name not in UNTRAINED]
 
 

