@@ -94,5 +94,5 @@ def test_a_study_without_unified_is_refused():
 
 def test_a_peer_whose_library_is_missing_is_named_before_anything_runs(monkeypatch):
     monkeypatch.setattr("unimr.study.runs.find_spec", lambda module: None if module == "datasets" else module)
-    with pytest.raises(UnimrError, match="`sentence_transformers` needs what is not installed: datasets. Run `make"):
+    with pytest.raises(UnimrError, match=r"`sentence_transformers` needs what is not installed: datasets\. Run `make"):
         planned(["unified", "sentence_transformers"], 1)
