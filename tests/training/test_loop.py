@@ -10,7 +10,7 @@ import torch
 
 from unimr.errors import UnimrError
 from unimr.training.checkpoint import STATE_FILE
-from unimr.training.loop import Rates, train
+from unimr.training.loop import Rates, _batches, train
 from unimr.training.text_task import TextTask
 
 RATES = Rates(1e-3, 2e-2)
@@ -236,3 +236,10 @@ def test_a_file_that_does_not_fit_on_the_disk_is_a_full_disk(make_task, stage, w
     with pytest.raises(UnimrError, match="No space is left on the disk"):
         run(make_task(), stage, work)
     assert checkpoints(work) == []
+
+
+def test_batches_drawn_ahead_are_the_same(make_task, stage):
+    task = make_task()
+    plain, ahead = (list(_batches(task, stage, 4, ahead)) for ahead in (False, True))
+    assert len(plain) == len(ahead) == STEPS - 4
+    assert [batch.texts.texts for batch in plain] == [batch.texts.texts for batch in ahead]

@@ -13,6 +13,7 @@ import math
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,11 +99,12 @@ def train(task: Task[Batch], params: TrainParams, work: Path, rates: Rates) -> A
     optimizers = _optimizers(task, params, rates)
     first = _resume(task, work, optimizers, accelerator.device)
     progress = Progress(work.parent.name, params.steps, first, process_count(), process_index() == 0)
+    batches = _batches(task, params, first, ahead=accelerator.device.type == "cuda")
     with _sigterm() as stop, progress:
         for step in range(first, params.steps):
             _set_rates(optimizers, rates, schedule(step, params.steps, params.warmup_steps))
             started = time.perf_counter()
-            batch = task.batch(np.random.default_rng([params.seed, step]))
+            batch = next(batches)
             waited = time.perf_counter() - started
             torch.manual_seed(params.seed * 1_000_003 + step)
             report, samples = _step(task, batch, accelerator, optimizers, step)
@@ -121,6 +123,24 @@ def train(task: Task[Batch], params: TrainParams, work: Path, rates: Rates) -> A
     wait_for_all()
     task.module.eval()
     return accelerator
+
+
+def _batches(task: Task[Batch], params: TrainParams, first: int, ahead: bool) -> Iterator[Batch]:
+    """The batches of all steps from the first; `ahead`: each is drawn while the GPU computes the step before."""
+
+    def draw(step: int) -> Batch:
+        return task.batch(np.random.default_rng([params.seed, step]))
+
+    if not ahead:
+        yield from map(draw, range(first, params.steps))
+        return
+    with ThreadPoolExecutor(1) as thread:
+        drawn = thread.submit(draw, first)
+        for step in range(first + 1, params.steps):
+            batch = drawn.result()
+            drawn = thread.submit(draw, step)
+            yield batch
+        yield drawn.result()
 
 
 def _resume(task: Task[Batch], work: Path, optimizers: list[Optimizer], device: torch.device) -> int:
