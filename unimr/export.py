@@ -11,7 +11,8 @@ from unimr.files import atomic_folder, read_json, write_json, write_text
 from unimr.model.hf import hf_encoders
 from unimr.model.manifest import TEXT_MODEL, model_version, verify_manifest
 from unimr.model.retriever import TextModel
-from unimr.params import HfTextParams, Params
+from unimr.model_params import HfTextParams
+from unimr.params import Params
 
 CARD = "README.md"
 TYPE = "unimr.model.sentence.TextModule"

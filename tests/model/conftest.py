@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from unimr.model.retriever import UnifiedRetriever
-from unimr.params import ImageEncoderParams, ModelParams, NluParams, TextEncoderParams
+from unimr.model_params import ImageEncoderParams, ModelParams, NluParams, TextEncoderParams
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from unimr.model.encoders import make_image_encoder, make_text_encoder, make_tok
 from unimr.model.hf import HfEncoder
 from unimr.model.manifest import verify_manifest
 from unimr.model.retriever import TextModel, UnifiedRetriever
-from unimr.params import HfImageParams, HfTextParams, LoraParams
+from unimr.model_params import HfImageParams, HfTextParams, LoraParams
 
 TEXTS = ["a red cat", "赤い猫を見せて", "", "show me please a waving hand with dark skin tone"]
 

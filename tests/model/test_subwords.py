@@ -8,7 +8,7 @@ from tests.model.checkpoints import TEXT_KINDS, make_tokenizer
 from unimr.data.text import segment
 from unimr.errors import UnimrError
 from unimr.model.subwords import SubwordTokenizer, read_tokenizer
-from unimr.params import HfTextParams
+from unimr.model_params import HfTextParams
 
 TEXTS = [
     "a red cat",

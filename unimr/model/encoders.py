@@ -10,7 +10,7 @@ from unimr.model.image_encoder import ConvNet
 from unimr.model.subwords import SubwordTokenizer, read_tokenizer
 from unimr.model.text_encoder import NgramTextEncoder
 from unimr.model.tokenizer import NgramTokenizer, Tokenizer
-from unimr.params import HfImageParams, HfTextParams, ImageEncoderParams, TextEncoderParams
+from unimr.model_params import HfImageParams, HfTextParams, ImageEncoderParams, TextEncoderParams
 
 TextEncoder = NgramTextEncoder | HfTextEncoder
 ImageEncoder = ConvNet | HfImageEncoder

@@ -16,7 +16,7 @@ from torch import nn
 
 from unimr.errors import UnimrError
 from unimr.files import write_json
-from unimr.params import PretrainedParams
+from unimr.model_params import PretrainedParams
 
 CAUSES = (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError)
 """What transformers raises where a checkpoint cannot be had or does not fit."""

@@ -14,7 +14,7 @@ from torch import nn
 
 from unimr.files import read_json, write_json
 from unimr.model.hf import HfEncoder, build_backbone
-from unimr.params import HfImageParams
+from unimr.model_params import HfImageParams
 
 log = logging.getLogger(__name__)
 

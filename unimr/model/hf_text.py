@@ -10,7 +10,7 @@ from torch import nn
 from unimr.model.hf import HfEncoder, build_backbone
 from unimr.model.subwords import SubwordBatch, SubwordTokenizer
 from unimr.model.text_encoder import TextStates
-from unimr.params import HfTextParams
+from unimr.model_params import HfTextParams
 
 
 class HfTextEncoder(HfEncoder):

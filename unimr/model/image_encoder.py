@@ -11,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 from unimr.data.images import open_picture
-from unimr.params import ImageEncoderParams
+from unimr.model_params import ImageEncoderParams
 
 SCALES = (0.85, 1.0, 1.15)
 """A finished picture is embedded as the mean over these: two points recall@10 on a style never seen in training."""

@@ -14,7 +14,7 @@ from torch import nn
 from unimr.data.text import Word
 from unimr.files import read_json
 from unimr.model.text_encoder import TextStates, TransformerLayer, attention_pool
-from unimr.params import NluParams
+from unimr.model_params import NluParams
 
 INTENTS = ("find_image", "find_text", "filter_set", "find_similar", "out_of_scope")
 SLOTS = ("subject", "skin_tone", "gender", "style", "category", "time", "count")

@@ -31,7 +31,7 @@ from unimr.model.names import KNOWN_NAMES, KnownNames
 from unimr.model.nlu import CATALOGUE_LABELS, FusionGate, Labels, NluModule, NluOutput, Understanding, decode_slots
 from unimr.model.text_encoder import TextStates
 from unimr.model.tokenizer import WordBatch
-from unimr.params import ModelParams
+from unimr.model_params import ModelParams
 
 TEXTS_AT_A_TIME = 512
 PICTURES_AT_A_TIME = 256

@@ -19,7 +19,7 @@ from unimr.data.text import Word, segment
 from unimr.errors import UnimrError
 from unimr.model.hf import check_name, explained
 from unimr.model.tokenizer import TOKENS_STEP, rounded
-from unimr.params import HfTextParams
+from unimr.model_params import HfTextParams
 
 SUBWORDS_STEP = 8
 """Training batches are padded to a multiple of so many sub-words: they come in few shapes."""

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from unimr.model.tokenizer import NgramBatch
-from unimr.params import TextEncoderParams
+from unimr.model_params import TextEncoderParams
 
 
 @dataclass(frozen=True)

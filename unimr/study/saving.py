@@ -13,7 +13,7 @@ from torch import nn
 
 from unimr.model.nlu import Labels
 from unimr.model.retriever import UnifiedRetriever
-from unimr.params import ModelParams
+from unimr.model_params import ModelParams
 from unimr.study.variants import SEPARATE
 
 ROUNDS, WARM_UP = 60, 5

@@ -11,7 +11,8 @@ from torch import nn
 
 from unimr.errors import UnimrError
 from unimr.model.encoders import make_image_encoder
-from unimr.params import ModelParams, TrainImageParams
+from unimr.model_params import ModelParams
+from unimr.params import TrainImageParams
 from unimr.training.augment import augment
 from unimr.training.encode import chunk_of, encode
 from unimr.training.losses.info_nce import InfoNCELoss

@@ -22,7 +22,8 @@ from unimr.model.names import KnownNames
 from unimr.model.nlu import Labels
 from unimr.model.retriever import UnifiedRetriever
 from unimr.model.tokenizer import Tokenizer
-from unimr.params import HfTextParams, Params, PretrainedParams, TrainParams
+from unimr.model_params import HfTextParams, PretrainedParams
+from unimr.params import Params, TrainParams
 from unimr.training.corpus import Items, TextCorpus
 from unimr.training.distributed import process_index
 from unimr.training.gate import check_retained, measure_nlu, measure_text

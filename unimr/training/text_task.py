@@ -14,7 +14,8 @@ from unimr.model.encoders import ImageEncoder, make_text_encoder
 from unimr.model.image_encoder import on_background
 from unimr.model.text_encoder import NgramTextEncoder
 from unimr.model.tokenizer import NgramTokenizer, WordBatch, in_parts
-from unimr.params import ModelParams, TrainTextParams
+from unimr.model_params import ModelParams
+from unimr.params import TrainTextParams
 from unimr.training.augment import augment
 from unimr.training.corpus import TextCorpus, ngram_idf
 from unimr.training.encode import encode

@@ -13,7 +13,8 @@ from unimr.errors import UnimrError
 from unimr.model.retriever import UnifiedRetriever
 from unimr.model.text_encoder import NgramTextEncoder
 from unimr.model.tokenizer import NgramTokenizer
-from unimr.params import Params, TextEncoderParams
+from unimr.model_params import TextEncoderParams
+from unimr.params import Params
 from unimr.training.corpus import Items, TextCorpus, ngram_idf
 
 UTTERANCE_SHARE = 1 / 3
