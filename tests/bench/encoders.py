@@ -28,14 +28,14 @@ from unimr.training import stages
 TASKS = ("name_to_name", "keyword_to_item", "intent_to_item", "nlu")
 PER_LANGUAGE = 100
 STEPS = {
-    **{"train_text.steps": 150, "train_text.warmup_steps": 15, "train_nlu.steps": 60, "train_nlu.warmup_steps": 10},
-    **{"train_joint.steps": 30, "train_joint.warmup_steps": 5, "train_joint.regression_margin": 1.0},
+    **{"train_text.steps": 80, "train_text.warmup_steps": 8, "train_nlu.steps": 40, "train_nlu.warmup_steps": 4},
+    **{"train_joint.steps": 20, "train_joint.warmup_steps": 4, "train_joint.regression_margin": 1.0},
 }
 BATCHES = {
     **{"train_text.batch_size": 128, "train_nlu.batch_size": 64, "train_joint.batch_size": 64},
     **{"train_joint.image_batch_size": 32, "train_joint.nlu_batch_size": 32},
 }
-"""A tenth of the default's budget, the same for all: MiniLM takes many times as long a step as the small encoder."""
+"""The same for all, and little: a step of MiniLM takes 1.3 seconds of a core, of the small encoder a tenth of that."""
 
 
 def variants() -> dict[str, dict[str, Any]]:

@@ -39,10 +39,8 @@ class HfTextEncoder(HfEncoder):
 
     def forward(self, batch: SubwordBatch) -> TextStates:
         """Encode a batch of texts."""
-        # XLM-R counts positions by what is no padding.
-        ids = batch.ids.masked_fill(~batch.attention, self.backbone.config.pad_token_id or 0)
-        words = self.backbone.get_input_embeddings()(ids)  # [batch, subwords, hidden]
-        hidden = self.backbone(input_ids=ids, attention_mask=batch.attention.long()).last_hidden_state
+        words = self.backbone.get_input_embeddings()(batch.ids)  # [batch, subwords, hidden]
+        hidden = self.backbone(input_ids=batch.ids, attention_mask=batch.attention.long()).last_hidden_state
         members = batch.members.to(hidden.dtype)
         # A word weighs as much as it has sub-words: then the mean over words is that over sub-words.
         scores = (batch.members > 0).sum(-1).clamp_min(1).float().log()
