@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from accelerate.state import AcceleratorState
 
 from unimr.config import load_params
 from unimr.model.retriever import UnifiedRetriever
@@ -22,6 +23,13 @@ def needs(*modules: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(
         bool(missing), reason=f"{', '.join(missing)} is not installed: see requirements-study.lock"
     )
+
+
+@pytest.fixture
+def own_precision():
+    """The library settles the precision of its process, in which other tests train with another."""
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def vectors(count: int, seed: int) -> torch.Tensor:
@@ -68,7 +76,7 @@ def test_clip_learns_its_pairs_and_leaves_understanding_alone(small):
 
 
 @needs("sentence_transformers", "datasets")
-def test_the_library_trains_our_encoder(small):
+def test_the_library_trains_our_encoder(small, own_precision):
     from unimr.study.peers.sentence_transformers import train, wrap
 
     params = variant_params(small, "tiny", "sentence_transformers", 0)
