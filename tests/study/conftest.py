@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from accelerate.state import AcceleratorState
 
 from tests.training.small_project import TRAINING, write_project
 from unimr.study import study as module
@@ -45,10 +44,3 @@ def compared(name: str, measure: str, difference: float, verdict: str) -> Compar
     """A comparison as a study would have found it."""
     score, change = Estimate(0.5, 0.4, 0.6), Estimate(difference, difference - 0.01, difference + 0.01)
     return Comparison(name, measure, score, (0.5, 0.5), 100, change, 0.001, verdict)
-
-
-@pytest.fixture(autouse=True)
-def _own_accelerator():
-    """A peer's trainer and ours set up the one Accelerator of a process differently; a run is a process of its own."""
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
