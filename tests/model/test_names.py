@@ -23,9 +23,11 @@ def completed(text, content, *slots):
         ("one waving hand emoji", [0.1, 0.5, 0.3, 0.1], [], "waving hand"),
         ("Waving Hand: dark skin tone", [0.9, 0.9, 0.9, 0, 0], [("Waving", "subject")], "Waving Hand: dark skin tone"),
         ("画旗: 中国吧", [0.1, 0.9, 0.9, 0.2, 0.1], [("旗: 中", "subject")], "旗: 中国"),
+        ("one happy cat", [0.1, 0.95, 0.99], [("happy cat", "subject")], "happy cat"),
+        ("one happy cat", [0.1, 0.85, 0.99], [("happy cat", "subject")], "cat"),
     ],
 )  # fmt: skip
-def test_a_known_name_is_found_whole(text, content, slots, expected):
+def test_a_known_name_is_found_whole_and_what_surely_goes_with_it_stays(text, content, slots, expected):
     assert completed(text, content, *slots) == [("subject", expected)]
 
 

@@ -20,6 +20,9 @@ MIN_CONTENT = 0.3
 
 Not a half: the module hesitates at the second word of a long name far more often than it finds one in a filler.
 """
+SURE = 0.9
+"""A slot that holds more than a known name stays as it was found if one of its other words is content this surely:
+"happy cat" asks for more than "cat"."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,13 @@ class KnownNames:
         for first, last in self.spans(words[: len(content)]):
             start, end, confidence = words[first].start, words[last - 1].end, float(np.mean(content[first:last]))
             overlapping = [slot for slot in kept if slot.start < end and start < slot.end]
-            if confidence >= MIN_CONTENT and all(slot.label == CONTENT_SLOT for slot in overlapping):
+            others = [
+                probability
+                for word, probability in zip(words, content, strict=False)
+                if any(slot.start <= word.start < slot.end for slot in overlapping) and not start <= word.start < end
+            ]
+            is_name = confidence >= MIN_CONTENT and max(others, default=0.0) < SURE
+            if is_name and all(slot.label == CONTENT_SLOT for slot in overlapping):
                 name = PredictedSlot(start, end, CONTENT_SLOT, text[start:end], confidence)
                 kept = [name, *(slot for slot in kept if slot not in overlapping)]
         return tuple(sorted(kept, key=lambda slot: slot.start))
