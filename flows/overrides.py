@@ -70,6 +70,7 @@ def _take_out(root: Path, on_line: Callable[[str], None]) -> None:
 def _with_values(text: str, values: dict[str, Any]) -> str:
     """YAML with other values; comments and order stay."""
     editor = YAML()
+    editor.representer.add_representer(type(None), _written_out)
     editor.preserve_quotes = True
     editor.width = 4096  # no line is broken
     data = editor.load(text)
@@ -88,3 +89,8 @@ def _originals(values: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]
         for key, value in values.items()
         if key in before
     }
+
+
+def _written_out(representer: Any, _nothing: None) -> Any:
+    """Nothing is written `null`, as in params.yaml, and not left empty."""
+    return representer.represent_scalar("tag:yaml.org,2002:null", "null")
