@@ -63,7 +63,7 @@ def _core_seconds(root: Path, folder: Path, model: Path, column: str, contents: 
 
 
 def index_figures(dim: int, folder: Path) -> dict[str, Any]:
-    """Bytes of the index file a row, and rows that a core inserts and indexes in a second, of each type in Milvus Lite."""
+    """Bytes of the index file a row, and rows a core inserts and indexes in a second, of each type in Milvus Lite."""
     vectors = np.random.default_rng(0).standard_normal((ROWS_MEASURED, dim), dtype=np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     keys = [str(row) for row in range(ROWS_MEASURED)]
