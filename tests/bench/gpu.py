@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 from tests.bench.towers import SIZES, PairTask, flops_of_a_pair, plain_loss
-from unimr.files import write_json
+from unimr.files import read_json, write_json
 from unimr.params import TrainParams
 from unimr.training import loop
 from unimr.training.device import mixed_precision
@@ -128,14 +128,31 @@ def run(size: str, cases: list[str], steps: int) -> dict[str, Any]:
     return about | {"python": platform.python_version(), "steps": steps, "cases": found}
 
 
+def table(found: dict[str, Any]) -> str:
+    """Peak memory of `ours` as a Markdown table: a row a batch, a column a chunk size."""
+    cases = {(case["batch"], case["chunk"]): case for case in found["cases"] if case["kind"] == "ours"}
+    batches, chunks = (sorted({key[place] for key in cases}) for place in (0, 1))
+    names = ["at once" if chunk == 0 else f"chunks of {chunk}" for chunk in chunks]
+    lines = [f"| batch | {' | '.join(names)} |", "|---:|" + "---:|" * len(chunks)]
+    for batch in batches:
+        of_batch = [cases.get((batch, chunk), {}) for chunk in chunks]
+        values = [f"{case['peak_memory_mb']:,.0f} MB" if "peak_memory_mb" in case else "" for case in of_batch]
+        lines.append(f"| {batch:,} | {' | '.join(values)} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=SIZES, default="base")
     parser.add_argument("--cases", nargs="+", default=CASES, help="batch:chunk")
     parser.add_argument("--steps", type=int, default=20, help="measured, after the first few")
     parser.add_argument("--out", type=Path, default=Path("metrics/gpu.json"))
+    parser.add_argument("--table", action="store_true", help="print the memory in the file of --out; measure nothing")
     parser.add_argument("--case", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.table:
+        print(table(read_json(given.out)))  # noqa: T201
+        return
     if given.case:
         print(json.dumps(measure(*json.loads(given.case))))  # noqa: T201
         return

@@ -169,7 +169,7 @@ def _embed(part: Part, folder: Path, model: Encoder, batch_size: int) -> int:
     flat = pa.array(np.ascontiguousarray(vectors, np.float32).reshape(-1))
     columns = {"id": pa.array(ids, pa.string()), "vector": pa.FixedSizeListArray.from_arrays(flat, model.dim)}
     with atomic_file(part.path(folder)) as temporary:
-        pq.write_table(pa.table(columns), temporary, compression="zstd")
+        pq.write_table(pa.table(columns), temporary, compression="zstd", use_dictionary=False)  # all differ
     return len(ids)
 
 
