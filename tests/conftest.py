@@ -29,6 +29,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return Project(made.root, seconds)
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Side by side (`pytest -n 2 --dist loadgroup`), a file stays whole, and so do all tests of the one pipeline."""
     for item in items:

@@ -10,7 +10,7 @@ from tests.training.small_project import TRAINING, write_project
 from unimr.study import study as module
 from unimr.study.compare import Comparison, Estimate
 
-STEPS = {stage: {"steps": 6, "warmup_steps": 2} for stage in TRAINING}
+STEPS = {stage: {"steps": 4, "warmup_steps": 1} for stage in TRAINING}
 
 
 @pytest.fixture(scope="session")

@@ -72,7 +72,7 @@ def test_other_parameters_are_another_result(root):
     paths = {result_path(root, "tiny", name, seed, work) for name in ("unified", "no_nlu") for seed in (0, 1)}
     assert len(paths) == 4
     profile = root / "profiles" / "tiny.yaml"
-    profile.write_text(profile.read_text().replace("steps: 6", "steps: 7"))
+    profile.write_text(profile.read_text().replace("steps: 4", "steps: 5"))
     assert result_path(root, "tiny", "unified", 0, work) not in paths
 
 

@@ -73,9 +73,9 @@ def test_a_second_repro_does_nothing(project: Project) -> None:
 
 def test_a_change_runs_what_depends_on_it_and_reverting_runs_nothing(project: Project) -> None:
     weights = (project.root / "models" / "train_joint" / "manifest.json").read_bytes()
-    set_parameter(project, "image_weight: 1.0", "image_weight: 0.9")
+    set_parameter(project, "nlu_weight: 1.0", "nlu_weight: 0.9")
     assert ran(project.run("dvc", "repro").stdout) == ["train_joint", "evaluate", "embed", "index", "monitor"]
-    set_parameter(project, "image_weight: 0.9", "image_weight: 1.0")
+    set_parameter(project, "nlu_weight: 0.9", "nlu_weight: 1.0")
     output = project.run("dvc", "repro").stdout
     assert "train_joint" not in ran(output)
     assert "index" in ran(output)  # always run: whether a version goes live depends on what is live
