@@ -49,7 +49,7 @@ study: setup ## the claims put to the test: variants and peers at the same budge
 	unimr study
 
 test: setup ## run the tests, two files at a time (minutes)
-	python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+	python -m pytest --numprocesses 2 --no-loadscope-reorder
 
 test-slow: setup ## run the long tests too: a hundred kills
 	python -m pytest -m "slow or not slow"

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, Template
 
 
 def page_template(package: str, name: str) -> Template:
-    """A template of a package; every text of the data is escaped, and a name without a value is an error."""
+    """A template of a package, which extends `unimr/templates/page.html`.
+
+    Every text of the data is escaped, and a name without a value is an error.
+    """
     environment = Environment(
-        loader=PackageLoader(package), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=ChoiceLoader([PackageLoader(package), PackageLoader("unimr")]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     return environment.get_template(name)

@@ -15,8 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from prefect.events import emit_event
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.events import Event
 from prefect.states import Failed
 
 from flows.services import Service
@@ -117,9 +116,13 @@ def test_drift_starts_a_retraining_with_the_reason(running):
         client.request("PATCH", "/work_pools/local", json={"is_paused": True})  # the run is looked at, not made
         try:
             before = {run.id for run in client.read_flow_runs(limit=200)}
-            resource = {"prefect.resource.id": "unimr.retrieval"}
-            with temporary_settings({PREFECT_API_URL: running.url}):
-                emit_event("unimr.drift.detected", resource=resource, payload={"reason": "the index is stale"})
+            event = Event(
+                event="unimr.drift.detected",
+                resource={"prefect.resource.id": "unimr.retrieval"},
+                payload={"reason": "the index is stale"},
+            )
+            # Not `emit_event`: its client is kept for the life of a process and may know the server of another test.
+            client.request("POST", "/events", json=[event.model_dump(mode="json")])
 
             def made():
                 new = [run for run in client.read_flow_runs(limit=200) if run.id not in before]

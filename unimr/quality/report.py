@@ -5,12 +5,10 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from unimr.data.tables import SCHEMAS
+from unimr.pages import page_template
 from unimr.quality.catalogue import Catalogue
 from unimr.quality.expectations import Outcome
 from unimr.quality.quarantine import ID_COLUMNS, Quarantine
@@ -97,9 +95,7 @@ def _numbers(outcome: Outcome) -> dict[str, Any]:
 
 def page(validation: Validation) -> str:
     """The page `reports/validation/index.html`; everything in it is escaped and nothing is loaded from elsewhere."""
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return environment.get_template("page.html").render(
+    return page_template("unimr.quality", "validation.html").render(
         problems=validation.problems(),
         read=validation.catalogue is not None,
         rows=sum(map(validation.size, SCHEMAS)),
