@@ -1,4 +1,4 @@
-"""The headline of the committed metrics as a Markdown table: where the figures of the README come from."""
+"""The headline of the committed metrics as Markdown: where the figures of the README come from."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BASELINES = ("tfidf", "bm25", "random", "picture_alone", "words_alone")
 
 
 def results_table(root: Path) -> str:
-    """A row a measure: value, 95 % interval, number of queries, baselines, and what the project set out to reach.
+    """A row a measure: value, 95 % interval, number of queries, baselines, aim; below it what the table leaves out.
 
     Raises:
         UnimrError: nothing was evaluated yet.
@@ -20,7 +20,21 @@ def results_table(root: Path) -> str:
     metrics: dict[str, Any] = read_json(root / "metrics" / "evaluation.json")
     lines = ["| measure | score | 95 % interval | n | baselines | aim |", "|---|---:|---|---:|---|---:|"]
     lines += [_row(target, metrics) for target in targets()]
-    return "\n".join(lines)
+    return "\n".join(lines + _beside(metrics))
+
+
+def _beside(metrics: dict[str, Any]) -> list[str]:
+    lines = []
+    if untrained := metrics.get("untrained_name_to_name"):
+        scores = ", ".join(f"{lang} {mrr:.2f}" for lang, mrr in untrained["mrr_by_language"].items())
+        lines += ["", f"Never-trained languages, MRR of a name against the English names: {scores}."]
+    if same := metrics.get("keyword_to_item_same_language"):
+        lines += ["", f"Keywords against names in their own language: MRR {same['mrr']:.3f}."]
+    names = metrics.get("name_to_name", {})
+    for key in sorted(key for key in names if key.startswith("leading_")):
+        dim = key.removeprefix("leading_")
+        lines += ["", f"With only the first {dim} dimensions: MRR {names[key]['mrr']:.3f} on pairs never seen."]
+    return lines
 
 
 def _row(target: dict[str, Any], metrics: dict[str, Any]) -> str:
