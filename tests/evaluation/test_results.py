@@ -29,5 +29,5 @@ def test_what_was_not_measured_is_said(tmp_path):
 
 
 def test_without_metrics_it_says_what_to_do(tmp_path):
-    with pytest.raises(UnimrError, match="evaluation.json"):
+    with pytest.raises(UnimrError, match=r"evaluation\.json"):
         results_table(tmp_path)
