@@ -142,7 +142,7 @@ def test_the_deployments_page_offers_every_flow(operator: Operator) -> None:
     operator.waits_for_a_worker()
     for name in ("retrain", "daily", "nightly", "failures"):
         operator.sees(name, exact=True)
-    assert "4 Deployments" in operator.page.inner_text("body")
+    assert "5 Deployments" in operator.page.inner_text("body")
     operator.keeps("deployments")
 
 
