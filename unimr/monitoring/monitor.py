@@ -24,13 +24,16 @@ log = logging.getLogger(__name__)
 
 FOLDER = Path("reports/monitoring")
 DRIFT, PAGE, HISTORY = FOLDER / "drift.json", FOLDER / "index.html", FOLDER / "history.jsonl"
+LOOKED_AT = FOLDER / "looked_at.json"
 METRICS = Path("metrics/monitor.json")
 SHOWN_LOOKS = 30
 
 
 def run(params: Params, root: Path) -> None:
-    """Run the stage `monitor`."""
-    log.info("%s", look(params, root).sentence)
+    """Run the stage `monitor`, and note for DVC which version it was about."""
+    seen = look(params, root)
+    write_json(root / LOOKED_AT, {"version": seen.version})
+    log.info("%s", seen.sentence)
 
 
 def look(
