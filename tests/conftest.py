@@ -31,15 +31,19 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return Project(made.root, seconds)
 
 
+PIPELINE = ("tests/behaviour/", "tests/system/", "tests/flows/test_pipeline.py")
+"""Where the fixture `project` is used."""
+
+
 class FileScheduling(LoadScopeScheduling):
-    """Side by side (`pytest -n 2`), a file stays whole, and so do the two folders that use the one pipeline.
+    """Side by side (`pytest -n 2`), a file stays whole, and so does all that uses the one pipeline.
 
     pytest 9.2 does not hand the groups of pytest-xdist 3.8 (`--dist loadgroup`) on.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.partition("::")[0]
-        return "pipeline" if path.startswith(("tests/behaviour/", "tests/system/")) else path
+        return "pipeline" if path.startswith(PIPELINE) else path
 
 
 @pytest.hookimpl(optionalhook=True)
