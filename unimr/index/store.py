@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from unimr.errors import UnimrError
+from unimr.index.milvus import import_pymilvus
 from unimr.index.schema import NUMBER_FIELDS, UNKNOWN_NUMBER, CollectionSpec, Filter, group_filters
 
 METRIC = "IP"
@@ -114,11 +115,11 @@ class Store:
     def __init__(self, uri: str) -> None:
         self.uri = uri
         self.embedded = "://" not in uri
+        import_pymilvus()
         from pymilvus import MilvusClient
         from pymilvus.exceptions import ConnectionConfigException, MilvusException
 
-        # Every failure is raised as a UnimrError; the libraries would also log it, and calls that Lite lacks;
-        # after the import, which sets the levels itself.
+        # Every failure is raised as a UnimrError; the libraries would also log it, and calls that Lite lacks.
         for library in ("pymilvus", "milvus_lite", "grpc"):
             logging.getLogger(library).setLevel(logging.CRITICAL)
         try:
