@@ -19,7 +19,7 @@ def import_pymilvus() -> None:
         if "pymilvus" in sys.modules:
             return
         configure = logging.config.dictConfig
-        logging.config.dictConfig = lambda _: None
+        logging.config.dictConfig = lambda config: None  # noqa: ARG005
         try:
             import pymilvus  # noqa: F401
         finally:
