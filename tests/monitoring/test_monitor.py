@@ -11,7 +11,7 @@ import pytest
 
 from unimr.files import read_json
 from unimr.index.publish import PUBLISHED, current_version, versions_folder
-from unimr.monitoring.monitor import DRIFT, FOLDER, HISTORY, METRICS, PAGE, look, run
+from unimr.monitoring.monitor import DRIFT, FOLDER, HISTORY, LOOKED_AT, METRICS, PAGE, look, run
 from unimr.monitoring.page import write_page
 from unimr.monitoring.report import preset_alarms
 from unimr.monitoring.watch import Watch, described, small
@@ -79,6 +79,15 @@ def test_evidently_keeps_every_look_in_its_workspace(drifted):
     assert len(workspace.list_runs(project.id)) == 2
 
 
+def test_every_example_says_of_which_language_it_is(drifted):
+    root, _, seen = drifted
+    alarms = sorted(seen.alarms, key=lambda row: (bool(row.lang), row.p))
+    titles = [group["title"] for group in read_json(root / DRIFT)["examples"]]
+    assert titles
+    for row, title in zip(alarms, titles, strict=False):
+        assert title.endswith(f"({row.lang})") == bool(row.lang)
+
+
 def test_evidently_shows_our_p_values(drifted):
     page = (drifted[0] / PAGE).read_text(encoding="utf-8")
     assert "p of what is asked for (MMD of the embeddings)" in page[page.index("<iframe") :]
@@ -88,6 +97,7 @@ def test_the_stage_does_not_fail_without_traffic(project, monkeypatch):
     monkeypatch.setattr("unimr.monitoring.watch.SearchEngine.open", _opened_small)
     run(small_params(), project)
     assert read_json(project / METRICS)["verdict"] == "unsure"
+    assert read_json(project / LOOKED_AT) == {"version": current_version(project)}
     assert "<h1>Not decided</h1>" in (project / PAGE).read_text(encoding="utf-8")
     assert (project / "published/references").exists()
 

@@ -164,7 +164,7 @@ def test_a_run_is_submitted_with_the_form_and_shows_what_was_cached(operator: Op
     operator.page.reload()
     operator.sees("half the steps")
     operator.chooses("Task Runs")
-    operator.sees("(10 Completed)")
+    operator.sees("(11 Completed)")
     playwright.expect(operator.page.get_by_text("Cached", exact=True)).to_have_count(6)
     operator.keeps("run", height=1240)
 

@@ -70,6 +70,7 @@ def example_queries(
     for row in sorted(alarms, key=lambda alarm: (bool(alarm.lang), alarm.p))[:GROUPS]:
         title, odd = _oddness(row, reference, window, sure)
         if row.lang:
+            title = f"{title} ({row.lang})"
             odd = np.where(window.rows["lang"] == row.lang, odd, -np.inf)
         groups.append(Examples(title, _shown(catalogue, window, odd)))
     return groups or [
