@@ -147,6 +147,10 @@ def test_the_catalogue_lists_what_can_be_asked_for(client):
     content = CatalogueFound.model_validate_json(client.get("/v1/catalogue").text)
     assert (content.languages, content.styles, content.items) == (["de", "en", "ja"], ["google", "openmoji"], 14)
     assert "Food & Drink" in content.categories
+    assert [each.lang for each in content.examples] == ["de", "en", "ja"]
+    for each in content.examples:
+        assert search(client, text=each.text, lang=each.lang).json()["hits"][0]["title"] == each.text
+    assert len({each.text for each in content.examples}) == 3
 
 
 def test_health_readiness_and_metrics(client, service):

@@ -26,6 +26,7 @@ from unimr.search.filters import known_value
 from unimr.search.query import Query
 from unimr.service.changes import change_of
 from unimr.service.errors import ApiError, add_handlers
+from unimr.service.examples import example_queries
 from unimr.service.gate import Gate
 from unimr.service.schemas import (
     ERRORS,
@@ -173,11 +174,12 @@ async def _changed(service: Service, change: LiveChange) -> Response:
 
 @routes.get("/v1/catalogue", response_model=CatalogueFound, responses=ERRORS, summary="What can be asked for")
 async def catalogue(service: ServiceHere) -> Response:
-    """Languages, styles, categories, and every value of every filter."""
+    """Languages, styles, categories, every value of every filter, and some queries to begin with."""
     engine = service.engine
-    lists = {"languages": engine.catalogue.languages, "styles": engine.values["style"]}
+    lists: dict[str, object] = {"languages": engine.catalogue.languages, "styles": engine.values["style"]}
     lists["categories"] = engine.values["category"]
-    return _json({**lists, "values": engine.values, "items": len(engine.catalogue.items), **_versions(engine)})
+    lists |= {"values": engine.values, "examples": example_queries(engine.catalogue)}
+    return _json({**lists, "items": len(engine.catalogue.items), **_versions(engine)})
 
 
 @routes.get("/healthz", summary="Whether the process lives")

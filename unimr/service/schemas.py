@@ -232,6 +232,13 @@ class ItemFound(BaseModel):
     index: str
 
 
+class ExampleFound(BaseModel):
+    """A query that has an answer."""
+
+    lang: str
+    text: str
+
+
 class CatalogueFound(BaseModel):
     """What can be asked for."""
 
@@ -239,6 +246,7 @@ class CatalogueFound(BaseModel):
     styles: list[str]
     categories: list[str]
     values: dict[str, list[str]]
+    examples: list[ExampleFound]
     items: int
     model: str
     index: str

@@ -5,7 +5,7 @@ import { onPicture, preview, readPicture } from "./picture.js";
 import { MOST, PAGE_SIZE, asksNothing, empty, fromAddress, hasPicture, toAddress, toRequest } from "./query.js";
 import * as service from "./service.js";
 import { fillMenu, find, setMenu, showChips, showItem, showMessage, showNotes, showResults } from "./view.js";
-import { EXAMPLES, direction, languageName } from "./words.js";
+import { direction, exampleQueries, languageName } from "./words.js";
 
 const TYPING_PAUSE = 140; // milliseconds without a key before a search
 const COMPOSING_PAUSE = 450; // the same while an input method still offers other words
@@ -272,9 +272,8 @@ function onEscape() {
 
 // --- the beginning ---
 
-function showExamples(languages) {
-  const known = EXAMPLES.filter(([lang]) => languages.includes(lang));
-  const entries = known.map(([lang, words]) => {
+function showExamples(offered) {
+  const entries = exampleQueries(offered).map(({ lang, text: words }) => {
     const entry = find("example").content.firstElementChild.cloneNode(true);
     const name = entry.querySelector(".language");
     const said = entry.querySelector(".query");
@@ -296,7 +295,7 @@ async function begin() {
     fillMenu(find("style"), offered.styles);
     fillMenu(find("category"), offered.categories);
     for (const name of MENUS) setMenu(find(name), query[name]);
-    showExamples(offered.languages);
+    showExamples(offered);
     find("items").textContent = `${offered.items.toLocaleString("en")} items`;
     if (!answered) showVersions(offered);
   } catch (error) {

@@ -10,7 +10,8 @@ const INTENTS = {
 const SLOTS = { subject: "about", skin_tone: "skin tone", time: "year", count: "how many" };
 const RIGHT_TO_LEFT = ["ar", "arc", "ckb", "dv", "fa", "he", "ps", "sd", "ug", "ur", "yi"];
 
-export const EXAMPLES = [
+/** Sentences for the default catalogue, known by a style of its drawings; another has names of its own to begin with. */
+const SENTENCES = [
   ["es", "gato sonriendo"],
   ["en", "scientist with medium skin tone in openmoji style"],
   ["ja", "ロケットってどういう意味？"],
@@ -21,6 +22,12 @@ export const EXAMPLES = [
   ["de", "winkende Hand mit dunkler Hautfarbe"],
   ["ru", "музыкальные инструменты"],
 ];
+
+export function exampleQueries({ styles, languages, examples }) {
+  if (!styles.includes("openmoji")) return examples;
+  const known = SENTENCES.filter(([lang]) => languages.includes(lang));
+  return known.map(([lang, text]) => ({ lang, text }));
+}
 
 const spaced = (word) => word.replaceAll("_", " ");
 export const intentName = (intent) => INTENTS[intent] ?? spaced(intent);
