@@ -29,7 +29,12 @@ def steps_done(log: Path, stage: str) -> int:
 
 def half_written(root: Path, stage: str, moment: str) -> set[Path]:
     """Folders that a run is writing, or that one left when it was killed."""
-    return set(root.glob(f"models/{stage}.tmp-*" if moment == "model" else f".work/{stage}/*/*.tmp-*"))
+    pattern = f"models/{stage}.tmp-*" if moment == "model" else f".work/{stage}/*/*.tmp-*"
+    while True:
+        try:
+            return set(root.glob(pattern))
+        except FileNotFoundError:  # the run removed a folder while it was read: look again
+            continue
 
 
 def kill(root: Path, stage: str, moment: str, dice: random.Random, said: list[str]) -> bool:
