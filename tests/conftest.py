@@ -31,7 +31,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return Project(made.root, seconds)
 
 
-PIPELINE = ("tests/behaviour/", "tests/system/", "tests/flows/test_pipeline.py")
+PIPELINE = ("tests/behaviour/", "tests/system/", "tests/flows/test_pipeline.py", "tests/flows/test_refresh.py")
 """Where the fixture `project` is used."""
 
 

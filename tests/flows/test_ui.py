@@ -34,6 +34,8 @@ from .conftest import (
 )
 
 STOP_SECONDS, DIE_SECONDS = 15, 15
+TELL_SECONDS = 60
+"""For a run to find the server again, which it asks at growing intervals."""
 BUSY = 2
 """How much slower a shared machine may be before a time limit counts as missed."""
 
@@ -249,7 +251,7 @@ def test_when_it_is_killed_itself_the_others_end_and_the_run_tells_the_next_serv
     running.process = again.process
     with running.client() as client:
         wait_for_state(client, run, "Crashed", 200)
-    assert psutil.wait_procs(left, timeout=DIE_SECONDS)[1] == []
+    assert psutil.wait_procs(left, timeout=TELL_SECONDS)[1] == []
 
 
 @pytest.mark.slow
