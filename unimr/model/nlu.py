@@ -121,7 +121,8 @@ class NluModule(nn.Module):
         self.intent_feature = nn.Linear(len(labels.intents), dim, bias=False)
         self.content = nn.Linear(dim, dim)
         nn.init.zeros_(self.intent_feature.weight)
-        nn.init.eye_(self.content.weight)
+        with torch.no_grad():  # not by `nn.init.eye_`, which is slow where the model is `unfilled`
+            self.content.weight.zero_().fill_diagonal_(1.0)
 
     def forward(self, text: TextStates, learn: bool = True) -> NluOutput:
         """Understand a batch of encoded texts.

@@ -31,6 +31,7 @@ from unimr.model.names import KNOWN_NAMES, KnownNames
 from unimr.model.nlu import CATALOGUE_LABELS, FusionGate, Labels, NluModule, NluOutput, Understanding, decode_slots
 from unimr.model.text_encoder import TextStates
 from unimr.model.tokenizer import WordBatch
+from unimr.model.unfilled import unfilled
 from unimr.model_params import ModelParams
 
 TEXTS_AT_A_TIME = 512
@@ -162,8 +163,7 @@ class TextModel(nn.Module):
                 f"{folder / 'config.json'} is of another version of the model: {error.error_count()} keys do not fit. "
                 "Run `dvc repro` to train it anew."
             ) from error
-        # Weights are read into empty modules: drawing random ones first would double the time.
-        with torch.device("meta"):
+        with unfilled():
             model = cls(params, Labels.read(folder / LABELS), folder)
         model.known_names = KnownNames.read(folder / KNOWN_NAMES)
         parts = {name for name, _ in model.named_children()}

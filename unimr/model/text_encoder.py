@@ -107,7 +107,8 @@ class NgramTextEncoder(nn.Module):
 
     def __init__(self, params: TextEncoderParams, dim: int) -> None:
         super().__init__()
-        self.ngram_table = nn.Parameter(torch.randn(params.buckets, dim) * dim**-0.5)
+        self.ngram_table = nn.Parameter(torch.empty(params.buckets, dim))
+        nn.init.normal_(self.ngram_table, std=dim**-0.5)
         self.register_buffer("idf", torch.ones(params.buckets))
         self.word_mlp = ResidualMLP(dim, 2 * dim)
         self.layers = nn.ModuleList(TransformerLayer(dim, params.heads) for _ in range(params.layers))

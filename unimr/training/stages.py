@@ -22,6 +22,7 @@ from unimr.model.names import KnownNames
 from unimr.model.nlu import Labels
 from unimr.model.retriever import UnifiedRetriever
 from unimr.model.tokenizer import Tokenizer
+from unimr.model.unfilled import unfilled
 from unimr.model_params import HfTextParams, PretrainedParams
 from unimr.params import Params, TrainParams
 from unimr.training.corpus import Items, TextCorpus
@@ -168,7 +169,7 @@ def _joint_data(params: Params, root: Path, items: Items, tokenizer: Tokenizer) 
 def _text_model(params: Params, parts: Mapping[str, nn.Module]) -> UnifiedRetriever:
     """A model around the parts of stage 1, which know no NLU module yet, to measure them."""
     nlu = params.model.nlu.model_copy(update={"fusion": False})
-    with torch.device("meta"):
+    with unfilled():
         retriever = UnifiedRetriever(params.model.model_copy(update={"nlu": nlu}))
     for name in ("text_encoder", "text_projection"):
         setattr(retriever, name, parts[name])
