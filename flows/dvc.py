@@ -17,7 +17,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -166,14 +168,18 @@ def _run_dvc(arguments: list[str], on_line: OnLine, root: Path) -> tuple[int, li
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     lines = []
+    # Told in a thread of its own: the exception that Prefect raises in this one on SIGTERM is lost where it strikes
+    # inside the compiled part of a library, such as the one that writes a progress artifact as JSON.
+    teller, context = ThreadPoolExecutor(1), copy_context()
     try:
         for line in process.stdout or ():
             lines.append(line.rstrip())
             if lines[-1]:
-                on_line(lines[-1])
+                teller.submit(context.run, on_line, lines[-1]).result()
         return process.wait(), lines
     finally:
         _end(process)
+        teller.shutdown(wait=False, cancel_futures=True)
 
 
 def _end(process: subprocess.Popen[str]) -> None:

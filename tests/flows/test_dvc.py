@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -199,3 +200,37 @@ def test_a_writer_that_was_killed_holds_nobody_up(root):
     second = start(HOLD.format(name="drift"), root)
     assert second.communicate(timeout=30)[0] == "in\n"
     assert time.monotonic() - begun < 10
+
+
+class Swallows:
+    """As compiled code does: what is raised while it runs is lost. It is asked to end at that very moment."""
+
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.5)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_being_asked_to_end_while_a_line_is_told_is_not_lost(root):
+    (root / "hold").touch()
+
+    def end(_number, _frame):
+        raise InterruptedError("asked to end")
+
+    def tell(line: str) -> None:
+        if "step 1/" in line:
+            wait_until(lambda: bool(started(root)))
+            Swallows()
+
+    run_stage("prepare", print, root=root)
+    previous = signal.signal(signal.SIGTERM, end)
+    at_last = threading.Timer(GONE_WITHIN, (root / "hold").unlink)  # else a lost wish would be waited for without end
+    at_last.start()
+    try:
+        with pytest.raises(InterruptedError, match="asked to end"):
+            run_stage("train_joint", tell, root=root)
+    finally:
+        at_last.cancel()
+        signal.signal(signal.SIGTERM, previous)
+    assert below(root) == []
+    assert notes(root)[1:] == ["checkpoint"]
