@@ -124,6 +124,7 @@ class TrainTextParams(TrainParams):
 
     table_learning_rate: Rate
     image_weight: Weight
+    contrast_weight: Weight
     min_temperature: Temperature
     teacher: TeacherParams | None
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -58,12 +59,12 @@ def make_task(params, tables) -> Callable[..., TextTask]:
     texts, utterances = read_table(tables, "texts"), read_table(tables, "utterances")
     item_ids = sorted(texts["item_id"].unique())
 
-    def make(kind: type[TextTask] = TextTask) -> TextTask:
-        text = params.model.text
+    def make(kind: type[TextTask] = TextTask, **section: Any) -> TextTask:
+        text, stage = params.model.text, params.train_text.model_copy(update=section)
         tokenizer = NgramTokenizer(text.buckets, text.ngram_max, text.max_words)
         torch.manual_seed(0)
         vectors = PictureVectors(torch.eye(len(item_ids), params.model.dim), torch.arange(len(item_ids)))
-        return kind(params.model, params.train_text, TextCorpus(texts, utterances, item_ids, tokenizer), vectors)
+        return kind(params.model, stage, TextCorpus(texts, utterances, item_ids, tokenizer), vectors)
 
     return make
 

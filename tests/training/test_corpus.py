@@ -150,3 +150,30 @@ def test_captions_are_drawn_of_the_item_alone(tmp_path):
     drawn = {corpus.texts[corpus.caption(item, np.random.default_rng(seed))] for seed in range(40)}
     assert drawn == {"cat 3", "katze 3"}
     assert corpus.has_caption(item)
+
+
+def test_the_partner_of_a_text_is_the_english_name_of_its_item():
+    rows = [
+        ("a", "en", "name", "cat"), ("a", "de", "name", "katze"), ("a", "fr", "keyword", "félin"),
+        ("b", "de", "name", "hund"), ("b", "fr", "name", "chien"),
+        ("c", "de", "description", "allein"),
+    ]  # fmt: skip
+    corpus = TextCorpus(text_frame(*((*row, "train") for row in rows)), NO_UTTERANCES, list("abc"), tokenizer())
+    assert partners(corpus, "katze", "félin") == ({"cat"}, {"a"})
+    assert partners(corpus, "cat") == ({"cat", "katze", "félin"}, {"a"})
+    assert partners(corpus, "hund") == ({"hund", "chien"}, {"b"})
+    assert partners(corpus, "allein") == ({"allein"}, {"c"})
+
+
+def test_a_text_of_several_items_is_paired_with_each_of_them():
+    rows = [("a", "en", "name", "cat", "train"), ("b", "en", "name", "lion", "train")]
+    rows += [(item, "de", "keyword", "katze", "train") for item in "ab"]
+    corpus = TextCorpus(text_frame(*rows), NO_UTTERANCES, list("ab"), tokenizer())
+    assert partners(corpus, "katze") == ({"cat", "lion"}, {"a", "b"})
+
+
+def partners(corpus: TextCorpus, *texts: str) -> tuple[set[str], set[str]]:
+    """The partners that some texts are given, and the items they are said to be of."""
+    numbers = np.array([corpus.texts.index(text) for text in texts for _ in range(60)])
+    items, found = corpus.partners(numbers, np.random.default_rng(0))
+    return {corpus.texts[number] for number in found}, {corpus.item_ids[item] for item in items}

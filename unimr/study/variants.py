@@ -127,7 +127,7 @@ def variant_params(root: Path, profile: str, name: str, seed: int) -> Params:
     params = load_params(root, given)
     factor = ALL[name].budgets * budget_of(base) / spent(params)
     steps = {f"{stage}.steps": round(getattr(params, stage).steps * factor) for stage in STAGES}
-    if any(count == 0 for key, count in steps.items() if ALL[name].overrides.get(key) != 0):
+    if any(steps[f"{stage}.steps"] == 0 for stage in STAGES if getattr(params, stage).steps):
         raise UnimrError(f"study.budget = {base.study.budget} leaves a stage of {name} no step. Raise it.")
     return load_params(root, given | steps)
 

@@ -26,6 +26,9 @@ ROLE_SHARES = {"name": 0.45, "variant": 0.1, "keyword": 0.3, "description": 0.05
 WORD_DROPOUT = 0.1
 """Share of words left out of a text at random, as long as one stays."""
 
+PIVOT = "en"
+"""The language that texts of all others are paired with."""
+
 _NONE = np.zeros(0, dtype=np.int64)
 
 
@@ -119,6 +122,27 @@ class TextCorpus:
         """Number of a name or keyword of an item, drawn at random; languages are balanced as in `sample`."""
         numbers, shares = self._captions[item]
         return int(rng.choice(numbers, p=shares))
+
+    @cached_property
+    def _pivots(self) -> dict[int, int]:
+        """Item → number of its English name."""
+        roles = ("name", "variant")
+        named = [place for place, (role, lang, _) in enumerate(self.keys) if role in roles and lang == PIVOT]
+        return {item: place for place in named for item in self.positives[place].tolist()}
+
+    def partners(self, numbers: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """An item of each text `[texts]`, and the number of another text of that item `[texts]`.
+
+        That is its English name: what is near to the same third is near to each other. If there is none, or it is the
+        text itself, a name or keyword in any language is drawn; the text itself where there is no other.
+        """
+        items = [int(rng.choice(self.positives[number])) for number in numbers]
+        found = [self._partner(item, int(number), rng) for item, number in zip(items, numbers, strict=True)]
+        return np.array(items, dtype=np.int64), np.array(found, dtype=np.int64)
+
+    def _partner(self, item: int, number: int, rng: np.random.Generator) -> int:
+        pivot = self._pivots.get(item, number)
+        return self.caption(item, rng) if pivot == number and self.has_caption(item) else pivot
 
     def dropped(self, number: int, rng: np.random.Generator) -> np.ndarray:
         """Words of a text with some left out at random."""
