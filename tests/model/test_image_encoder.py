@@ -25,6 +25,13 @@ def test_a_wide_picture_is_padded_not_squeezed(draw):
     assert (rgba[3, 24:] == 0).all()
 
 
+def test_a_wide_photograph_is_padded_with_white_and_stays_one(draw):
+    rgba = decode_rgba(draw((0, 0, 255), size=(64, 32), kind="JPEG", mode="RGB"), 32)
+    assert (rgba[3] == 255).all()
+    assert (rgba[:3, :8] == 255).all()
+    assert (rgba[2, 8:24] > 240).all() and (rgba[0, 8:24] < 15).all()
+
+
 def test_a_smaller_picture_fills_the_canvas(draw):
     assert (decode_rgba(draw((0, 0, 255, 255), size=(16, 16)), 32)[3] == 255).all()
 

@@ -25,11 +25,13 @@ TOLERANCE = 5e-5
 """In float32, of any gradient, loss or running mean: see `largest_difference`."""
 
 
-@pytest.mark.parametrize("stage", TRAINING)
-def test_processes_give_the_loss_and_the_gradients_of_one(steps_of, stage):
-    _, (one,) = steps_of(stage, 1, steps=1)
+@pytest.mark.parametrize(
+    ("stage", "section"), [*((stage, {}) for stage in TRAINING), ("train_text", {"contrast_weight": 2.0})]
+)
+def test_processes_give_the_loss_and_the_gradients_of_one(steps_of, stage, section):
+    _, (one,) = steps_of(stage, 1, steps=1, **section)
     for count in (2, 4):
-        _, (first, *others) = steps_of(stage, count, steps=1)
+        _, (first, *others) = steps_of(stage, count, steps=1, **section)
         assert largest_difference(first, one) < TOLERANCE
         for other in others:
             assert all(torch.equal(value, first[name]) for name, value in other.items())

@@ -21,18 +21,21 @@ def decode_rgba(data: bytes, size: int) -> np.ndarray:
     """Decode an encoded picture to `[4, size, size]` uint8, with transparency, aspect ratio kept by padding.
 
     Transparent margins are cut off: how much of its canvas a drawing fills is a habit of its artist, not what it shows.
+    A picture that cannot be transparent is a photograph, and stays one: it is padded with white instead of nothing.
 
     Raises:
         UnimrError: the bytes are no PNG, JPEG or WebP picture of bounded size.
     """
-    picture = open_picture(data).convert("RGBA")
+    opened = open_picture(data)
+    padding = 0 if opened.has_transparency_data else 255
+    picture = opened.convert("RGBA")
     drawn = picture.getchannel("A").getbbox()
     picture = picture.crop(drawn) if drawn else picture
     if picture.size != (size, size):
         scale = size / max(picture.size)
         sides = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
         fitted = picture.resize(sides, Image.Resampling.LANCZOS)
-        picture = Image.new("RGBA", (size, size), (255, 255, 255, 0))
+        picture = Image.new("RGBA", (size, size), (255, 255, 255, padding))
         picture.paste(fitted, ((size - fitted.width) // 2, (size - fitted.height) // 2))
     return np.asarray(picture).transpose(2, 0, 1)
 
