@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 
 from unimr.data.mixture import draw_shares
+from unimr.data.splits import PIVOT
 from unimr.data.tables import item_attributes, read_table
 from unimr.data.text import normalise
 from unimr.model.tokenizer import Tokenizer
@@ -25,9 +26,6 @@ ROLE_SHARES = {"name": 0.45, "variant": 0.1, "keyword": 0.3, "description": 0.05
 
 WORD_DROPOUT = 0.1
 """Share of words left out of a text at random, as long as one stays."""
-
-PIVOT = "en"
-"""The language that texts of all others are paired with."""
 
 _NONE = np.zeros(0, dtype=np.int64)
 
@@ -124,8 +122,8 @@ class TextCorpus:
         return int(rng.choice(numbers, p=shares))
 
     @cached_property
-    def _pivots(self) -> dict[int, int]:
-        """Item → number of its English name."""
+    def english_names(self) -> dict[int, int]:
+        """Item → number of its English name, for those that have one."""
         roles = ("name", "variant")
         named = [place for place, (role, lang, _) in enumerate(self.keys) if role in roles and lang == PIVOT]
         return {item: place for place in named for item in self.positives[place].tolist()}
@@ -141,8 +139,8 @@ class TextCorpus:
         return np.array(items, dtype=np.int64), np.array(found, dtype=np.int64)
 
     def _partner(self, item: int, number: int, rng: np.random.Generator) -> int:
-        pivot = self._pivots.get(item, number)
-        return self.caption(item, rng) if pivot == number and self.has_caption(item) else pivot
+        english = self.english_names.get(item, number)
+        return self.caption(item, rng) if english == number and self.has_caption(item) else english
 
     def dropped(self, number: int, rng: np.random.Generator) -> np.ndarray:
         """Words of a text with some left out at random."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 
 from unimr.data.tables import read_table
-from unimr.data.text import normalise
 from unimr.errors import UnimrError
 from unimr.model.retriever import UnifiedRetriever
 from unimr.model.text_encoder import NgramTextEncoder
@@ -49,11 +47,6 @@ class Pairs:
         asked = utterances[(utterances["split"] == "train") & utterances["item_id"].isin(number.keys())]
         found = zip(asked["text"], asked["item_id"].map(number), strict=True)
         self._utterances = [(text, int(item)) for text, item in found if self.has_caption(int(item))]
-        self._english: dict[int, list[str]] = defaultdict(list)
-        named = texts[(texts["split"] == "train") & (texts["role"] == "name") & (texts["lang"] == "en")]
-        for item_id, name in zip(named["item_id"], named["text"], strict=True):
-            if item_id in number:
-                self._english[number[item_id]].append(normalise(name))
         for utterance, _ in self._utterances:
             self.tokenizer.words(utterance)
         self.idf = ngram_idf(self.tokenizer.ngrams, text.buckets)
@@ -80,10 +73,10 @@ class Pairs:
 
     def caption(self, item: int, rng: np.random.Generator) -> str:
         """A text of an item: an English name or, as often, a name or keyword in any language."""
-        english = self._english[item]
-        if english and rng.random() < ENGLISH_SHARE:
-            return english[rng.integers(len(english))]
-        return self.corpus.texts[self.corpus.caption(item, rng)]
+        english = self.corpus.english_names.get(item)
+        if english is None or rng.random() >= ENGLISH_SHARE:
+            return self.corpus.texts[self.corpus.caption(item, rng)]
+        return self.corpus.texts[english]
 
     def _anchors(self, count: int, rng: np.random.Generator) -> list[tuple[str, int]]:
         asked = round(count * UTTERANCE_SHARE) if self._utterances else 0
