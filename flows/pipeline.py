@@ -23,7 +23,7 @@ from unimr.processes import die_with_parent
 
 Stage = Literal[
     "fetch", "prepare", "validate", "train_image", "train_text", "train_nlu", "train_joint",
-    "evaluate", "embed", "index", "monitor",
+    "embed", "evaluate", "index", "monitor",
 ]  # fmt: skip
 
 

@@ -21,8 +21,8 @@ STAGES = {
     "train_text": "unimr.training.stages:run_train_text",
     "train_nlu": "unimr.training.stages:run_train_nlu",
     "train_joint": "unimr.training.stages:run_train_joint",
-    "evaluate": "unimr.evaluation.evaluate:run",
     "embed": "unimr.index.embed:run",
+    "evaluate": "unimr.evaluation.evaluate:run",
     "index": "unimr.index.build:run",
     "monitor": "unimr.monitoring.monitor:run",
 }

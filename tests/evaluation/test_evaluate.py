@@ -1,6 +1,7 @@
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -10,8 +11,10 @@ from PIL import Image
 from unimr.config import load_params
 from unimr.data.tables import write_table
 from unimr.errors import UnimrError
-from unimr.evaluation.evaluate import write_evaluation
+from unimr.evaluation.evaluate import embedded_pictures, write_evaluation
 from unimr.evaluation.report import data_uri
+from unimr.files import write_json
+from unimr.index.embed import EMBEDDINGS, embed
 
 VERSION = "000000000001"
 HOSTILE = '<script>alert("x")</script>rot'
@@ -103,6 +106,43 @@ def test_a_missing_table_is_named(model, params, root):
     with pytest.raises(UnimrError, match="qrels"):
         write_evaluation(model, VERSION, params, root)
     assert not (root / "metrics").exists()
+
+
+@pytest.fixture
+def embedded(model, params, root):
+    """The project folder after the stage `embed`; the model counts from there on."""
+    write_json(root / "data" / "validated" / "slot_values.json", {})
+    embed(params, root, model, VERSION)
+    model.pictures = 0
+    return root
+
+
+def test_pictures_that_were_embedded_are_not_encoded_again_and_the_figures_are_the_same(model, params, embedded):
+    write_evaluation(model, VERSION, params, embedded)
+    timed = model.pictures
+    with_vectors = (embedded / "metrics" / "evaluation.json").read_bytes()
+    shutil.rmtree(embedded / EMBEDDINGS)
+    write_evaluation(model, VERSION, params, embedded)
+    assert model.pictures == 2 * timed + len(list_pictures(embedded))  # what is timed is encoded for that
+    assert (embedded / "metrics" / "evaluation.json").read_bytes() == with_vectors
+
+
+def list_pictures(root):
+    return pd.concat(pd.read_parquet(file) for file in (root / "data" / "validated").glob("images-*.parquet"))
+
+
+def test_vectors_of_another_model_or_of_other_tables_are_not_taken(embedded, tables):
+    assert set(embedded_pictures(embedded, VERSION)) == set(tables.images["image_id"])
+    assert embedded_pictures(embedded, "000000000002") == {}
+    write_table(embedded / "data" / "validated", "images", tables.images.iloc[1:])
+    assert embedded_pictures(embedded, VERSION) == {}
+
+
+def test_damaged_vectors_are_refused(model, params, embedded):
+    file = embedded / EMBEDDINGS / "images.parquet"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(UnimrError, match=r"images\.parquet is missing or was changed"):
+        write_evaluation(model, VERSION, params, embedded)
 
 
 def test_only_pictures_become_data_uris():

@@ -12,7 +12,7 @@ from tests.system.checkout import Project, commit
 
 STAGES = (  # in the order they run
     "fetch", "prepare", "validate", "train_image", "train_text", "train_nlu", "train_joint",
-    "evaluate", "embed", "index", "monitor",
+    "embed", "evaluate", "index", "monitor",
 )  # fmt: skip
 CI_SECONDS = 90
 BUSY = 5
@@ -74,7 +74,7 @@ def test_a_second_repro_does_nothing(project: Project) -> None:
 def test_a_change_runs_what_depends_on_it_and_reverting_runs_nothing(project: Project) -> None:
     weights = (project.root / "models" / "train_joint" / "manifest.json").read_bytes()
     set_parameter(project, "nlu_weight: 1.0", "nlu_weight: 0.9")
-    assert ran(project.run("dvc", "repro").stdout) == ["train_joint", "evaluate", "embed", "index", "monitor"]
+    assert ran(project.run("dvc", "repro").stdout) == ["train_joint", "embed", "evaluate", "index", "monitor"]
     set_parameter(project, "nlu_weight: 0.9", "nlu_weight: 1.0")
     output = project.run("dvc", "repro").stdout
     assert "train_joint" not in ran(output)

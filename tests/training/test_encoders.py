@@ -60,7 +60,7 @@ def done(tmp_path_factory, checkpoints) -> Path:
     image = {"kind": "hf", "name": str(checkpoints / "siglip"), "image_size": 16, "train": "frozen"}
     configure(root, text, image)
     write_json(root / "data" / "validated" / "slot_values.json", {})
-    for stage in (*TRAINING, "evaluate", "embed", "index"):
+    for stage in (*TRAINING, "embed", "evaluate", "index"):
         run_stage(stage, root)
     return root
 

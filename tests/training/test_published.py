@@ -114,7 +114,7 @@ def test_it_is_measured_on_the_same_files(root):
 
 
 def test_the_rest_of_the_pipeline_knows_them_too(root):
-    for stage in ("evaluate", "embed", "index", "monitor"):
+    for stage in ("embed", "evaluate", "index", "monitor"):
         run_stage(stage, root)
     written = yaml.safe_load((PROJECT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     named = [

@@ -9,9 +9,12 @@ from unimr.evaluation import plots, report
 from unimr.evaluation.headline import RETAINED, headline, retained
 from unimr.evaluation.latency import encoding_latency, model_size
 from unimr.evaluation.measure import Evaluation, Options, measure, measured_on, picture_bytes
+from unimr.evaluation.retrieval import FloatArray
 from unimr.evaluation.scoring import Encoder, Retriever, WorstQuery, worst_queries
 from unimr.evaluation.tasks import Tables
 from unimr.files import read_json, write_json
+from unimr.index.embed import EMBEDDINGS, MANIFEST, data_hash, read_manifest, read_rows
+from unimr.index.schema import IMAGES
 from unimr.params import Params
 
 logger = logging.getLogger(__name__)
@@ -46,7 +49,7 @@ def write_evaluation(model: Retriever, version: str, params: Params, root: Path)
     `plots/languages.csv`, `plots/nlu_confusion.csv`, and in `reports/evaluation/` the page and the PNG plots.
     """
     tables = Tables.load(root / TABLES)
-    encoder = Encoder(model, picture_bytes(tables))
+    encoder = Encoder(model, picture_bytes(tables), embedded_pictures(root, version))
     options = Options(
         samples=params.evaluate.bootstrap_samples,
         seed=params.evaluate.seed,
@@ -70,6 +73,22 @@ def write_evaluation(model: Retriever, version: str, params: Params, root: Path)
     report.write_report(root / REPORT / "index.html", evaluation, rows, worst, tables, facts)
     verdicts = [row.verdict for row in rows]
     logger.info("targets: %d met, %d missed", verdicts.count("met"), verdicts.count("missed"))
+
+
+def embedded_pictures(root: Path, version: str) -> dict[str, FloatArray]:
+    """image_id → vector, as the stage `embed` has encoded it: empty where that was another model or other tables.
+
+    Raises:
+        UnimrError: they are damaged.
+    """
+    folder = root / EMBEDDINGS
+    if not (folder / MANIFEST).exists():
+        return {}
+    manifest = read_manifest(folder)
+    if (manifest["model_version"], manifest["data_hash"]) != (version, data_hash(root / TABLES)):
+        return {}
+    rows = read_rows(folder / f"{IMAGES.name}.parquet", IMAGES)
+    return dict(zip(rows.ids(IMAGES), rows.vectors, strict=True))
 
 
 def _stage_metrics(root: Path) -> dict[str, dict[str, float]]:

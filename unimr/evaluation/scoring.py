@@ -40,13 +40,21 @@ class Retriever(Protocol):
 
 
 class Encoder:
-    """Vectors of texts and pictures; each distinct one is encoded once and remembered."""
+    """Vectors of texts and pictures; each distinct one is encoded once and remembered.
 
-    def __init__(self, model: Retriever, images: dict[str, bytes]) -> None:
+    Args:
+        model: encodes them.
+        images: image_id → encoded picture.
+        image_vectors: image_id → unit vector, of pictures that this model has encoded before.
+    """
+
+    def __init__(
+        self, model: Retriever, images: dict[str, bytes], image_vectors: dict[str, FloatArray] | None = None
+    ) -> None:
         self.model = model
         self._images = images
         self._text_vectors: dict[str, FloatArray] = {}
-        self._image_vectors: dict[str, FloatArray] = {}
+        self._image_vectors = dict(image_vectors or {})
 
     def texts(self, texts: Sequence[str]) -> FloatArray:
         """Unit vectors `[texts, dim]`."""
