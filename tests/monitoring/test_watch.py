@@ -14,8 +14,10 @@ from unimr.files import read_json, write_json
 from unimr.index.build import build
 from unimr.index.embed import embed
 from unimr.index.publish import current_version, rollback
-from unimr.monitoring.reference import REFERENCES, Reference
+from unimr.monitoring.reference import DEPTH, REFERENCES, Reference, results_of
+from unimr.monitoring.traffic import QUERIES_AT_A_TIME
 from unimr.monitoring.watch import Watch, watch
+from unimr.search.engine import SearchEngine
 
 from ..index.small_index import VERSION, WordEncoder, index_params, params, word_encoder, write_tables
 from .conftest import ask, small_params, traffic_of, without_scores
@@ -253,3 +255,13 @@ def test_canaries_that_are_lost_are_a_reason_to_act(project):
     assert seen.verdict == "drift"
     assert "R@10 of the labelled canaries fell from 1.000 to 0.000" in seen.sentence
     assert seen.canaries.jaccard == 0
+
+
+def test_canaries_are_answered_together_as_each_is_alone(project):
+    texts = list(dict.fromkeys(each.text for each in traffic_of(project, "none", 400)))
+    assert len(texts) > QUERIES_AT_A_TIME
+    with SearchEngine.open(project, word_encoder) as engine:
+        engine.hold_in_memory()
+        together = results_of(engine, texts)
+        assert together == [results_of(engine, [text])[0] for text in texts]
+    assert max(map(len, together)) == DEPTH

@@ -27,8 +27,9 @@ from unimr.index.embed import TABLES, data_hash
 from unimr.index.publish import MANIFEST, PUBLISHED, history, versions, versions_folder
 from unimr.monitoring.drift import compare, too_small
 from unimr.monitoring.scenarios import TASKS, Pool, sessions
-from unimr.monitoring.traffic import Traffic, answered, bounded, text_entries
+from unimr.monitoring.traffic import QUERIES_AT_A_TIME, Traffic, answered, bounded, text_entries
 from unimr.params import DriftParams, Params
+from unimr.search.answer import SearchAnswer
 from unimr.search.engine import SearchEngine
 from unimr.search.query import Query
 from unimr.service.querylog import place_of
@@ -209,9 +210,12 @@ def labelled_canaries(root: Path, engine: SearchEngine) -> list[Canary]:
 
 
 def results_of(engine: SearchEngine, texts: Sequence[str]) -> list[list[str]]:
-    """The first ten items that an engine finds for each text; nothing where it refuses one."""
-    found = []
-    for text in texts:
-        answer = engine.search_many([Query(text, k=DEPTH)])[0]
-        found.append([] if isinstance(answer, UnimrError) else [hit.item_id for hit in answer.hits])
-    return found
+    """The first ten items that an engine finds for each text; nothing where it refuses one.
+
+    The same texts in the same order are answered in the same batches, and so to the last bit alike.
+    """
+    answers: list[SearchAnswer | UnimrError] = []
+    for start in range(0, len(texts), QUERIES_AT_A_TIME):
+        part = texts[start : start + QUERIES_AT_A_TIME]
+        answers += engine.search_many([Query(text, k=DEPTH) for text in part])
+    return [[] if isinstance(answer, UnimrError) else [hit.item_id for hit in answer.hits] for answer in answers]
