@@ -43,13 +43,14 @@ def read_emoji(raw: Path, languages: Sequence[str], image_size: int, base_items:
     Raises:
         UnimrError: an archive is missing or lacks a language.
     """
-    metadata = [entry for entry in json.loads(_member(raw, "google", "emoji.json")) if entry["category"] != "Component"]
+    listed = json.loads(_members(raw, "google", ["emoji.json"])[0])
+    metadata = [entry for entry in listed if entry["category"] != "Component"]
     metadata.sort(key=lambda entry: entry["sort_order"])
     if base_items:
         step = max(1, len(metadata) // base_items)
         metadata = metadata[::step][:base_items]
     entries = [entry for base in metadata for entry in _family(base)]
-    annotations = {lang: _annotations(raw, lang) for lang in languages}
+    annotations = _annotations(raw, languages)
     pictures = _pictures(raw, entries, image_size)
     return [_item(entry, annotations, pictures[entry["unified"]]) for entry in entries]
 
@@ -101,19 +102,24 @@ def _texts(lang: str, annotation: dict[str, list[str]] | None, tone: str | None)
             yield ItemText(lang, "keyword", keyword)
 
 
-def _annotations(raw: Path, lang: str) -> dict[str, Any]:
-    """Emoji character → {"tts": [name], "default": keywords}, from the plain and the derived annotations."""
-    plain = json.loads(_member(raw, "cldr", f"annotations/{lang}/annotations.json"))
-    derived = json.loads(_member(raw, "cldr-derived", f"annotationsDerived/{lang}/annotations.json"))
-    return {**plain["annotations"]["annotations"], **derived["annotationsDerived"]["annotations"]}
+def _annotations(raw: Path, languages: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Language → emoji character → {"tts": [name], "default": keywords}, plain annotations and derived ones."""
+    plain = _members(raw, "cldr", [f"annotations/{lang}/annotations.json" for lang in languages])
+    derived = _members(raw, "cldr-derived", [f"annotationsDerived/{lang}/annotations.json" for lang in languages])
+    return {
+        lang: json.loads(one)["annotations"]["annotations"] | json.loads(other)["annotationsDerived"]["annotations"]
+        for lang, one, other in zip(languages, plain, derived, strict=True)
+    }
 
 
-def _member(raw: Path, archive: str, name: str) -> bytes:
+def _members(raw: Path, archive: str, names: Sequence[str]) -> list[bytes]:
+    """Contents of the named files, in one pass over the archive."""
     path = raw / f"{archive}.tar"
-    found = read_members(path, [name])
-    if name not in found:
-        raise UnimrError(f"{path} has no {name}. If it names a language, check prepare.languages in params.yaml.")
-    return found[name]
+    found = read_members(path, names)
+    for name in names:
+        if name not in found:
+            raise UnimrError(f"{path} has no {name}. If it names a language, check prepare.languages in params.yaml.")
+    return [found[name] for name in names]
 
 
 def _pictures(raw: Path, entries: list[dict[str, Any]], image_size: int) -> dict[str, tuple[Picture, ...]]:

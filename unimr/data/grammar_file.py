@@ -170,7 +170,7 @@ def load_grammar(path: Path) -> Grammar:
 
     """
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)  # a tenth of the time of `safe_load`
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UnimrError(f"The grammar {path} cannot be read: {error}") from error
     return _Reader(path).grammar(raw)
