@@ -55,8 +55,9 @@ def run_stage(name: str, root: Path) -> None:
 def _share_the_machine() -> None:
     """Let threads wait without keeping a core busy, and collect garbage less often; call it before torch is imported.
 
-    While another process has one of the two cores, waiting busily for the thread that would run there takes its turns:
-    the embedding of a single text took 150 to 340 ms instead of 9 to 17. No result depends on how threads wait.
+    Where others use the cores, a thread that waits busily takes the turn of the one that it waits for. With two heavy
+    processes beside it on two cores, embedding one text at a time took 150 to 340 ms each instead of 9 to 17. No result
+    depends on how threads wait.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     gc.set_threshold(GARBAGE_OBJECTS)
