@@ -119,13 +119,30 @@ class TeacherParams(Section):
     languages: list[str] = Field(default=["en"], min_length=1)
 
 
-class TrainTextParams(TrainParams):
-    """Stage `train_text`: the text encoder; the n-gram table has a learning rate of its own."""
+class TrainOnTextsParams(TrainParams):
+    """What stages that train on texts of items have; the n-gram table has a learning rate of its own.
+
+    Texts are compared with the proxies of all items (`proxy_weight`) and, in pairs, with the other texts of the batch
+    (`contrast_weight`). Of a text of more than `window_words` words so many in a row are taken; 0: all.
+    """
 
     table_learning_rate: Rate
-    image_weight: Weight
+    proxy_weight: Weight
     contrast_weight: Weight
+    window_words: Annotated[int, Field(ge=0)]
     min_temperature: Temperature
+
+    @model_validator(mode="after")
+    def _texts_are_compared(self) -> Self:
+        if not self.proxy_weight and not self.contrast_weight:
+            raise ValueError("proxy_weight and contrast_weight are both 0, so nothing is learned of texts; raise one")
+        return self
+
+
+class TrainTextParams(TrainOnTextsParams):
+    """Stage `train_text`: the text encoder."""
+
+    image_weight: Weight
     teacher: TeacherParams | None
 
 
@@ -136,19 +153,18 @@ class TrainNluParams(TrainParams):
     asked_weight: Weight
 
 
-class TrainJointParams(TrainParams):
+class TrainJointParams(TrainOnTextsParams):
     """Stage `train_joint`: everything together, weighted, with the regression gate.
 
-    Without `nlu_batch_size` there are no utterances, and without `image_weight` no pictures.
+    Without `nlu_batch_size` there are no utterances, and without `image_weight` and `caption_weight` no pictures.
     """
 
-    table_learning_rate: Rate
     image_batch_size: PositiveInt
     nlu_batch_size: Annotated[int, Field(ge=0)]
     image_weight: Weight
     caption_weight: Weight
+    captions: PositiveInt
     nlu_weight: Weight
-    min_temperature: Temperature
     regression_margin: Share
 
 

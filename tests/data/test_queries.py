@@ -12,6 +12,7 @@ from .small_sources import item, png, prepare_params
 
 NO_UTTERANCES = pd.DataFrame(columns=SCHEMAS["utterances"].names)
 NO_IMAGES = pd.DataFrame(columns=SCHEMAS["images"].names)
+SHOWN = pd.DataFrame({"item_id": ["cat", "dog"], "image_id": ["cat/a", "dog/a"], "split": ["train", "train"]})
 
 
 def row(item_id: str, lang: str, role: str, text: str, split: str) -> SplitText:
@@ -33,7 +34,7 @@ def test_a_task_for_every_kind_of_text():
         row("dog", "de", "name", "Hund", "test_item"),
         row("dog", "sw", "name", "mbwa", "untrained"),
     ]
-    assert asked([item("cat"), item("dog")], texts) == {
+    assert asked([item("cat"), item("dog")], texts, SHOWN) == {
         ("name_to_image", "en", "cat"): ["cat"],
         ("name_to_name", "de", "Katze"): ["cat"],
         ("keyword_to_item", "en", "pet"): ["cat"],
@@ -41,6 +42,11 @@ def test_a_task_for_every_kind_of_text():
         ("unseen_item_to_image", "de", "Hund"): ["dog"],
         ("untrained_name_to_name", "sw", "mbwa"): ["dog"],
     }
+
+
+def test_no_picture_is_asked_for_of_an_item_that_has_none():
+    texts = [row("cat", "en", "name", "cat", "train"), row("bird", "en", "name", "bird", "train")]
+    assert asked([item("cat"), item("bird")], texts, SHOWN) == {("name_to_image", "en", "cat"): ["cat"]}
 
 
 def test_a_text_of_several_items_is_one_query_with_all_of_them():

@@ -115,6 +115,25 @@ def test_dropped_words_leave_at_least_one_in_their_order(corpus):
         assert all(word in rest for word in kept)
 
 
+def test_of_a_long_text_some_words_in_a_row_are_drawn():
+    text = " ".join(f"word{place}" for place in range(20))
+    corpus = TextCorpus(text_frame(("a", "en", "name", text, "train")), NO_UTTERANCES, ["a"], tokenizer())
+    found = [corpus.dropped(0, np.random.default_rng(seed), window_words=8) for seed in range(200)]
+    whole = corpus.words[0].tolist()
+    first = {whole.index(kept[0]) for kept in found}
+    assert min(first) == 0 and max(first) >= 12  # every place is reached
+    assert all(whole.index(kept[-1]) - whole.index(kept[0]) < 8 for kept in found)
+    assert max(len(corpus.dropped(0, np.random.default_rng(seed))) for seed in range(20)) > 8
+
+
+def test_a_text_is_related_to_its_items_and_those_with_the_same_words_in_another_role():
+    rows = [("a", "en", "name", "cat", "train"), ("b", "de", "keyword", "Cat", "train")]
+    rows += [("c", "en", "name", "dog", "train")]
+    corpus = TextCorpus(text_frame(*rows), NO_UTTERANCES, ["a", "b", "c"], tokenizer())
+    related = corpus.related(np.array([0, 2]), np.array([2, 1, 0]))
+    assert related.tolist() == [[False, True, True], [True, False, False]]
+
+
 def test_a_single_word_is_never_dropped():
     corpus = TextCorpus(text_frame(("a", "en", "name", "cat", "train")), NO_UTTERANCES, ["a"], tokenizer())
     assert all(len(corpus.dropped(0, np.random.default_rng(seed))) == 1 for seed in range(50))
@@ -152,15 +171,16 @@ def test_captions_are_drawn_of_the_item_alone(tmp_path):
     assert corpus.has_caption(item)
 
 
-def test_the_partner_of_a_text_is_the_english_name_of_its_item():
+def test_the_partner_of_a_text_is_an_english_one_of_its_item():
     rows = [
-        ("a", "en", "name", "cat"), ("a", "de", "name", "katze"), ("a", "fr", "keyword", "félin"),
+        ("a", "en", "name", "cat"), ("a", "en", "keyword", "kitty"), ("a", "en", "description", "cat: kitty"),
+        ("a", "de", "name", "katze"), ("a", "fr", "keyword", "félin"),
         ("b", "de", "name", "hund"), ("b", "fr", "name", "chien"),
         ("c", "de", "description", "allein"),
     ]  # fmt: skip
     corpus = TextCorpus(text_frame(*((*row, "train") for row in rows)), NO_UTTERANCES, list("abc"), tokenizer())
-    assert partners(corpus, "katze", "félin") == ({"cat"}, {"a"})
-    assert partners(corpus, "cat") == ({"cat", "katze", "félin"}, {"a"})
+    assert partners(corpus, "katze", "félin") == ({"cat", "kitty"}, {"a"})
+    assert partners(corpus, "cat") == ({"kitty"}, {"a"})
     assert partners(corpus, "hund") == ({"hund", "chien"}, {"b"})
     assert partners(corpus, "allein") == ({"allein"}, {"c"})
 

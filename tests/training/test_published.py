@@ -79,8 +79,12 @@ def root(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("published")
     write_sets(root / "sets")
     (root / "profiles").mkdir()
-    joint = TINY["train_joint"] | {"caption_weight": 1.0, "image_weight": 0.0}
-    (root / "profiles/tiny.yaml").write_text(yaml.safe_dump(TINY | PUBLISHED | {"train_joint": joint}))
+    pairs = {"proxy_weight": 0.0, "contrast_weight": 1.0, "window_words": 8}
+    stages = {
+        "train_text": TINY["train_text"] | pairs | {"image_weight": 0.0},
+        "train_joint": TINY["train_joint"] | pairs | {"caption_weight": 1.0, "captions": 2, "image_weight": 0.0},
+    }
+    (root / "profiles/tiny.yaml").write_text(yaml.safe_dump(TINY | PUBLISHED | stages))
     params = (PROJECT / "params.yaml").read_text(encoding="utf-8").replace("profile: demo", "profile: tiny", 1)
     (root / "params.yaml").write_text(params.replace('root: ""', "root: sets", 1), encoding="utf-8")
     shutil.copytree(PROJECT / "expectations", root / "expectations")

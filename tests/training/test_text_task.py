@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from unimr.training.text_task import draw_pairs, draw_texts
+from unimr.training.text_task import draw_texts
 
 
 def test_half_of_a_batch_of_pairs_are_partners_of_the_other_half(make_task):
-    corpus = make_task().corpus
-    texts, pairs = draw_pairs(corpus, 64, np.random.default_rng(0))
+    task = make_task(contrast_weight=1.0, batch_size=64)
+    corpus, texts = task.corpus, draw_texts(task.corpus, task.params, np.random.default_rng(0))
+    pairs = texts.pairs
     assert len(texts.texts) == 64
     assert sorted([*pairs.left.tolist(), *pairs.right.tolist()]) == list(range(64))
     for left, right, item in zip(pairs.left, pairs.right, pairs.items, strict=True):
@@ -18,9 +19,20 @@ def test_half_of_a_batch_of_pairs_are_partners_of_the_other_half(make_task):
 
 
 def test_without_pairs_all_of_a_batch_is_drawn(make_task):
-    corpus, drawn = make_task().corpus, draw_texts(make_task().corpus, 64, np.random.default_rng(0))
-    sampled = corpus.sample(64, np.random.default_rng(0))
+    task = make_task(batch_size=64)
+    drawn = draw_texts(task.corpus, task.params, np.random.default_rng(0))
+    sampled = task.corpus.sample(64, np.random.default_rng(0))
+    assert drawn.pairs is None
     assert sorted(drawn.numbers) == sorted(sampled)
+
+
+def test_without_proxies_texts_are_compared_with_each_other_alone(make_task):
+    task = make_task(contrast_weight=2.0, proxy_weight=0.0)
+    batch = task.batch(np.random.default_rng(0))
+    assert batch.texts.targets is None
+    loss, report, _ = task(batch)
+    assert set(report) == {"pairs", "image"}
+    assert float(loss) == pytest.approx(2.0 * report["pairs"] + report["image"], rel=1e-5)
 
 
 def test_contrast_learns_which_texts_are_of_one_item(make_task):

@@ -33,13 +33,15 @@ def make_queries(
     """Tables `queries` and `qrels` of all tasks."""
     bases = {item.item_id for item in items if item.item_id == item.base_id}
     base_texts = [row for row in texts if row.item_id in bases]
+    pictured = set(images["item_id"])
+    shown = [row for row in base_texts if row.item_id in pictured]
     queries = [
         *_text_task("name_to_name", base_texts, lambda row: _is_name(row, "test_pair")),
         *_text_task("item_to_name", base_texts, lambda row: _is_foreign_name(row, "test_item")),
         *_text_task("untrained_name_to_name", base_texts, lambda row: _is_foreign_name(row, "untrained")),
         *_text_task("keyword_to_item", base_texts, lambda row: row.split == "test_keyword"),
-        *_text_task("name_to_image", base_texts, lambda row: _is_name(row, "train")),
-        *_text_task("unseen_item_to_image", base_texts, lambda row: _is_name(row, "test_item")),
+        *_text_task("name_to_image", shown, lambda row: _is_name(row, "train")),
+        *_text_task("unseen_item_to_image", shown, lambda row: _is_name(row, "test_item")),
         *_utterance_tasks(utterances),
         *_composed_task(items, texts, images),
     ]

@@ -82,6 +82,12 @@ class TextModel(nn.Module):
         """Embeddings of texts without the NLU module: stage 1, and models without fusion."""
         return self.project(self.text_encoder(batch).pooled)
 
+    def embed(self, batch: WordBatch, learn_nlu: bool = True) -> torch.Tensor:
+        """Embeddings of texts `[batch, dim]` of unit length; the NLU module is asked only where it is fused."""
+        if self.params.nlu.fusion:
+            return self.embed_words(batch, learn_nlu)[0]
+        return self.embed_words_alone(batch)
+
     def project(self, pooled: torch.Tensor) -> torch.Tensor:
         """Pooled texts into the shared space `[batch, dim]` → `[batch, dim]`, unit length."""
         return F.normalize(self.text_projection(pooled).float(), dim=-1)
@@ -95,9 +101,8 @@ class TextModel(nn.Module):
 
     def embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
         """Embeddings of texts `[texts, dim]`, unit length, where the model is."""
-        embed = (lambda batch: self.embed_words(batch)[0]) if self.params.nlu.fusion else self.embed_words_alone
         none = torch.zeros(0, self.dim, device=self.device)
-        return torch.cat([none, *(embed(batch) for batch in self._text_batches(texts))])
+        return torch.cat([none, *(self.embed(batch) for batch in self._text_batches(texts))])
 
     @torch.inference_mode()
     def understand(self, texts: Sequence[str]) -> list[Understanding]:

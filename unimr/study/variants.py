@@ -151,5 +151,5 @@ def spent(params: Params) -> float:
 
 def _pictures_of_a_step(params: Params, cost: SampleCost) -> float:
     pictures = 2 * params.train_joint.image_batch_size
-    captions = pictures if params.train_joint.caption_weight else 0
+    captions = pictures * params.train_joint.captions if params.train_joint.caption_weight else 0
     return (pictures + COMPOSED_BATCH) * cost.picture + (captions + COMPOSED_BATCH) * cost.text

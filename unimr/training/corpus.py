@@ -128,23 +128,43 @@ class TextCorpus:
         named = [place for place, (role, lang, _) in enumerate(self.keys) if role in roles and lang == PIVOT]
         return {item: place for place in named for item in self.positives[place].tolist()}
 
+    @cached_property
+    def _english_captions(self) -> dict[int, list[int]]:
+        """Item → numbers of its English names and keywords, for those that have some."""
+        return {
+            item: english
+            for item, (numbers, _) in enumerate(self._captions)
+            if (english := [number for number in numbers.tolist() if self.keys[number][1] == PIVOT])
+        }
+
     def partners(self, numbers: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """An item of each text `[texts]`, and the number of another text of that item `[texts]`.
 
-        That is its English name: what is near to the same third is near to each other. If there is none, or it is the
-        text itself, a name or keyword in any language is drawn; the text itself where there is no other.
+        That is an English name or keyword (a photograph's captions are both): what is near to the same third is near
+        to each other. If there is no other than the text itself, one in any language is drawn; the text itself where
+        that is all there is.
         """
         items = [int(rng.choice(self.positives[number])) for number in numbers]
         found = [self._partner(item, int(number), rng) for item, number in zip(items, numbers, strict=True)]
         return np.array(items, dtype=np.int64), np.array(found, dtype=np.int64)
 
     def _partner(self, item: int, number: int, rng: np.random.Generator) -> int:
-        english = self.english_names.get(item, number)
-        return self.caption(item, rng) if english == number and self.has_caption(item) else english
+        others = [each for each in self._english_captions.get(item, []) if each != number]
+        if others:
+            return others[int(rng.integers(len(others)))]
+        return self.caption(item, rng) if self.has_caption(item) else number
 
-    def dropped(self, number: int, rng: np.random.Generator) -> np.ndarray:
-        """Words of a text with some left out at random."""
+    def related(self, numbers: np.ndarray, items: np.ndarray) -> torch.Tensor:
+        """Whether each text belongs to each of these items, or its words do in another role `[texts, items]`."""
+        of_texts = [np.union1d(self.positives[number], self.excluded[number]) for number in numbers]
+        return torch.from_numpy(np.stack([np.isin(items, of_text) for of_text in of_texts]))
+
+    def dropped(self, number: int, rng: np.random.Generator, window_words: int = 0) -> np.ndarray:
+        """Words of a text, at most `window_words` in a row (0: all), with some left out at random."""
         words = self.words[number]
+        if 0 < window_words < len(words):
+            first = int(rng.integers(len(words) - window_words + 1))
+            words = words[first : first + window_words]
         if len(words) == 1:
             return words
         kept = words[rng.random(len(words)) >= WORD_DROPOUT]

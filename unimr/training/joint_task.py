@@ -23,7 +23,7 @@ from unimr.training.losses.info_nce import InfoNCELoss
 from unimr.training.losses.proxy import ProxyLoss
 from unimr.training.nlu_task import NluBatch, UtteranceSet, asked_loss, nlu_losses
 from unimr.training.pictures import Pictures
-from unimr.training.text_task import PARTS, TextBatch, draw_texts, text_loss
+from unimr.training.text_task import PARTS, TextBatch, draw_texts, embed_parts, text_terms, weighted_sum
 
 COMPOSED_BATCH = 32
 """Picture + words pairs a step."""
@@ -61,7 +61,7 @@ class ComposedBatch:
 
 @dataclass(frozen=True, repr=False)
 class CaptionBatch:
-    """A caption of each picture of an `ImageBatch`, in parts of like length.
+    """Captions of the pictures of an `ImageBatch`, as many of each, in parts of like length.
 
     `order` says which picture each is of, `items` of which item `[captions]`.
     """
@@ -105,9 +105,11 @@ class JointTask:
         self.params, self.data = params, data
         self.retriever, self.proxy_loss, self.contrast = retriever, proxy_loss, InfoNCELoss()
         self.module = nn.ModuleDict({"retriever": retriever, "proxy_loss": proxy_loss, "contrast": self.contrast})
-        self.caption_contrast = InfoNCELoss()
+        self.caption_contrast, self.text_contrast = InfoNCELoss(), InfoNCELoss()
         if params.caption_weight:
             self.module["caption_contrast"] = self.caption_contrast
+        if params.contrast_weight:
+            self.module["text_contrast"] = self.text_contrast
 
     def table(self) -> list[nn.Parameter]:
         """Those of the text encoder."""
@@ -115,7 +117,7 @@ class JointTask:
 
     def batch(self, rng: np.random.Generator) -> JointBatch:
         """Texts, pictures, utterances and compositions."""
-        params, texts = self.params, draw_texts(self.data.corpus, self.params.batch_size, rng)
+        params, texts = self.params, draw_texts(self.data.corpus, self.params, rng)
         pictured = params.image_weight or params.caption_weight
         pictures = draw_pictures(self.data.pictures, params.image_batch_size, rng) if pictured else None
         return JointBatch(
@@ -127,11 +129,12 @@ class JointTask:
         )
 
     def _draw_captions(self, pictures: ImageBatch, rng: np.random.Generator) -> CaptionBatch:
-        """A caption of every picture."""
+        """Captions of every picture."""
         corpus, items = self.data.corpus, pictures.items.tolist()
         items *= len(pictures.rgba) // len(items)
-        shown = np.array([place for place, item in enumerate(items) if corpus.has_caption(item)])
-        words = [corpus.dropped(corpus.caption(items[place], rng), rng) for place in shown]
+        captioned = [place for place, item in enumerate(items) if corpus.has_caption(item)]
+        shown = np.repeat(captioned, self.params.captions)
+        words = [corpus.dropped(corpus.caption(items[place], rng), rng, self.params.window_words) for place in shown]
         parts, order = in_parts(corpus.tokenizer, words, PARTS)
         places = torch.from_numpy(shown[order])
         return CaptionBatch(parts, places, pictures.items[places % len(pictures.items)])
@@ -147,8 +150,9 @@ class JointTask:
 
     def __call__(self, batch: JointBatch) -> tuple[torch.Tensor, dict[str, float], int]:
         """Weighted sum of the losses of all kinds that are trained."""
-        loss = text_loss(self._embed, self.proxy_loss, batch.texts, self.params.chunk_size)
-        report, samples = {"text": float(loss.detach())}, len(batch.texts.texts)
+        vectors = embed_parts(self._embed, batch.texts, self.proxy_loss.proxies.device, self.params.chunk_size)
+        terms = text_terms(vectors, batch.texts, self.proxy_loss, self.text_contrast, self.params)
+        (loss, report), samples = weighted_sum(terms), len(batch.texts.texts)
         if batch.pictures is not None:
             pictures, of_pictures = self._picture_loss(batch.pictures, batch.captions)
             loss, report, samples = loss + pictures, report | of_pictures, samples + len(batch.pictures.rgba)
@@ -178,7 +182,7 @@ class JointTask:
         return loss, report
 
     def _embed(self, words: WordBatch) -> torch.Tensor:
-        return self.retriever.embed_words(words, learn_nlu=False)[0]
+        return self.retriever.embed(words, learn_nlu=False)
 
     def _encode(self, words: WordBatch) -> torch.Tensor:
         return encode(self._embed, words, self.params.chunk_size)

@@ -36,7 +36,7 @@ from unimr.training.nlu_task import NluTask, UtteranceSet
 from unimr.training.parts import load_parts, save_parts
 from unimr.training.pictures import Pictures
 from unimr.training.teacher import ask_teacher, folder_hash
-from unimr.training.text_task import TextTask, embed_pictures
+from unimr.training.text_task import PictureVectors, TextTask, embed_pictures
 
 log = logging.getLogger(__name__)
 
@@ -65,12 +65,10 @@ def run_train_text(params: Params, root: Path) -> None:
     )
     teacher = ask_teacher(stage.teacher, corpus, root) if stage.teacher else None
     torch.manual_seed(stage.seed)
-    image_encoder = make_image_encoder(params.model.image, params.model.dim, root / MODELS / "train_image")
-    image_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    load_parts(root / MODELS / "train_image", {"image_encoder": image_encoder})
-    pictures = embed_pictures(image_encoder, Pictures.read(root / TABLES, params.model.image.image_size))
-    task = TextTask(params.model, stage, corpus, pictures, teacher)
-    _load_image_proxies(root, params, task.proxy_loss, int(pictures.items.max()) + 1)
+    pictures = Pictures.read(root / TABLES, params.model.image.image_size)
+    vectors = _picture_vectors(params, root, pictures) if stage.image_weight else None
+    task = TextTask(params.model, stage, corpus, vectors, teacher)
+    _load_image_proxies(root, params, task.proxy_loss, len(pictures.item_ids))
     rates = Rates(stage.learning_rate, stage.table_learning_rate)
     work = _train(task, params, "train_text", root, ["train_image"], rates)
     parts = {"text_encoder": task.encoder, "text_projection": task.projection, "proxy_loss": task.proxy_loss}
@@ -122,6 +120,14 @@ def run_train_joint(params: Params, root: Path) -> None:
     retriever.save(root / MODELS / "train_joint", _notes(params, root), metrics)
     write_json(root / "metrics" / "train_joint.json", metrics)
     shutil.rmtree(work)
+
+
+def _picture_vectors(params: Params, root: Path, pictures: Pictures) -> PictureVectors:
+    """What the image encoder of `train_image` says of every picture."""
+    encoder = make_image_encoder(params.model.image, params.model.dim, root / MODELS / "train_image")
+    encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    load_parts(root / MODELS / "train_image", {"image_encoder": encoder})
+    return embed_pictures(encoder, pictures)
 
 
 def _load_image_proxies(root: Path, params: Params, proxy_loss: ProxyLoss, pictured: int) -> None:

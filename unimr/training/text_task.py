@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from unimr.model.image_encoder import on_background
 from unimr.model.text_encoder import NgramTextEncoder
 from unimr.model.tokenizer import NgramTokenizer, WordBatch, in_parts
 from unimr.model_params import ModelParams
-from unimr.params import TrainTextParams
+from unimr.params import TrainOnTextsParams, TrainTextParams
 from unimr.training.augment import augment
 from unimr.training.corpus import TextCorpus, ngram_idf
 from unimr.training.encode import encode
@@ -36,15 +36,17 @@ class TextBatch:
 
     Attributes:
         parts: the words of each part.
-        targets: share of each item in each text `[batch, items]`.
         texts: the texts, part after part.
         numbers: their places in the corpus `[batch]`.
+        targets: share of each item in each text `[batch, items]`; None where they are not compared with proxies.
+        pairs: of the texts that are compared with each other; None where they are not.
     """
 
     parts: list[WordBatch]
-    targets: torch.Tensor
     texts: list[str]
     numbers: np.ndarray
+    targets: torch.Tensor | None
+    pairs: TextPairs | None
 
     def __repr__(self) -> str:
         return f"the texts {'; '.join(self.texts[:5])}; … ({len(self.texts)})"
@@ -52,42 +54,73 @@ class TextBatch:
 
 @dataclass(frozen=True, repr=False)
 class TextPairs:
-    """Pairs of texts of a `TextBatch` that belong to one item: their places in it, and the item, each `[pairs]`."""
+    """Pairs of texts of a `TextBatch` that belong to one item.
+
+    Attributes:
+        left, right: their places in the batch `[pairs]`.
+        items: the item of each pair `[pairs]`.
+        related: whether a left text has to do with the item of each pair `[pairs, pairs]`.
+    """
 
     left: torch.Tensor
     right: torch.Tensor
     items: torch.Tensor
+    related: torch.Tensor
 
 
-def draw_texts(corpus: TextCorpus, size: int, rng: np.random.Generator) -> TextBatch:
-    """A batch of train texts with words left out at random, sorted by length."""
-    return _sorted_texts(corpus, corpus.sample(size, rng), rng)[0]
+def draw_texts(corpus: TextCorpus, params: TrainOnTextsParams, rng: np.random.Generator) -> TextBatch:
+    """A batch of train texts with words left out at random, sorted by length.
 
-
-def draw_pairs(corpus: TextCorpus, size: int, rng: np.random.Generator) -> tuple[TextBatch, TextPairs]:
-    """A batch of train texts of which one half is drawn, and the other has a partner for each of them."""
-    drawn = corpus.sample(size // 2, rng)
-    items, partners = corpus.partners(drawn, rng)
-    texts, order = _sorted_texts(corpus, np.concatenate([drawn, partners]), rng)
-    places = torch.from_numpy(np.argsort(order))
-    return texts, TextPairs(places[: len(drawn)], places[len(drawn) :], torch.from_numpy(items))
-
-
-def _sorted_texts(corpus: TextCorpus, numbers: np.ndarray, rng: np.random.Generator) -> tuple[TextBatch, np.ndarray]:
-    """The batch, and the place in `numbers` of each of its texts."""
-    words = [corpus.dropped(number, rng) for number in numbers]
+    Where texts are contrasted, one half is drawn, and the other has a partner for each of them.
+    """
+    paired = params.contrast_weight > 0
+    numbers = drawn = corpus.sample(params.batch_size // 2 if paired else params.batch_size, rng)
+    if paired:
+        items, partners = corpus.partners(drawn, rng)
+        numbers = np.concatenate([drawn, partners])
+    words = [corpus.dropped(number, rng, params.window_words) for number in numbers]
     parts, order = in_parts(corpus.tokenizer, words, PARTS)
+    pairs = None
+    if paired:
+        places, related = torch.from_numpy(np.argsort(order)), corpus.related(drawn, items)
+        pairs = TextPairs(places[: len(drawn)], places[len(drawn) :], torch.from_numpy(items), related)
     numbers = numbers[order]
-    return TextBatch(parts, corpus.targets(numbers), [corpus.texts[number] for number in numbers], numbers), order
+    targets = corpus.targets(numbers) if params.proxy_weight else None
+    return TextBatch(parts, [corpus.texts[number] for number in numbers], numbers, targets, pairs)
 
 
-def text_loss(
-    embed: Callable[[WordBatch], torch.Tensor], proxy_loss: ProxyLoss, batch: TextBatch, chunk_size: int
-) -> torch.Tensor:
-    """Proxy loss of a batch, embedded part by part with `embed` (word batch → unit vectors `[part, dim]`)."""
-    vectors = embed_parts(embed, batch, proxy_loss.proxies.device, chunk_size)
-    loss: torch.Tensor = proxy_loss(vectors, batch.targets.to(vectors.device))
-    return loss
+@dataclass(frozen=True)
+class Term:
+    """A part of a loss: its name, its weight, and its value, a scalar."""
+
+    name: str
+    weight: float
+    value: torch.Tensor
+
+
+def weighted_sum(terms: Sequence[Term]) -> tuple[torch.Tensor, dict[str, float]]:
+    """The loss, and what to report of it."""
+    loss = torch.stack([term.weight * term.value for term in terms]).sum()
+    return loss, {term.name: float(term.value.detach()) for term in terms}
+
+
+def text_terms(
+    vectors: torch.Tensor,
+    batch: TextBatch,
+    proxy_loss: ProxyLoss,
+    contrast: InfoNCELoss,
+    params: TrainOnTextsParams,
+) -> list[Term]:
+    """What a batch of texts, embedded as `vectors [batch, dim]`, adds to the loss: proxies, and pairs."""
+    terms: list[Term] = []
+    device = vectors.device
+    if batch.targets is not None:
+        terms.append(Term("text", params.proxy_weight, proxy_loss(vectors, batch.targets.to(device))))
+    if batch.pairs is not None:
+        left, right, items = batch.pairs.left, batch.pairs.right, batch.pairs.items.to(device)
+        pairs = contrast(vectors[left], vectors[right], items, batch.pairs.related.to(device))
+        terms.append(Term("pairs", params.contrast_weight, pairs))
+    return terms
 
 
 def embed_parts(
@@ -120,15 +153,13 @@ def embed_pictures(encoder: ImageEncoder, pictures: Pictures) -> PictureVectors:
 
 @dataclass(frozen=True, repr=False)
 class TextPictureBatch:
-    """Texts, and numbers of picture vectors `[pictures]` that hold the proxies in place.
+    """Texts, and numbers of picture vectors `[pictures]` that hold the proxies in place, if some do.
 
-    `pairs` are those of the texts that are contrasted, if any; `taught` is what the teacher says of each text
-    `[batch, width]`, if there is one.
+    `taught` is what the teacher says of each text `[batch, width]`, if there is one.
     """
 
     texts: TextBatch
-    pairs: TextPairs | None
-    pictures: torch.Tensor
+    pictures: torch.Tensor | None
     taught: torch.Tensor | None
 
     def __repr__(self) -> str:
@@ -150,7 +181,7 @@ class TextTask:
         model: ModelParams,
         params: TrainTextParams,
         corpus: TextCorpus,
-        pictures: PictureVectors,
+        pictures: PictureVectors | None,
         teacher: Teacher | None = None,
     ) -> None:
         self.params, self.corpus, self.pictures, self.teacher = params, corpus, pictures, teacher
@@ -173,37 +204,30 @@ class TextTask:
 
     def batch(self, rng: np.random.Generator) -> TextPictureBatch:
         """Texts by the shares of their roles, and pictures."""
-        size, pairs = self.params.batch_size, None
-        if self.params.contrast_weight:
-            texts, pairs = draw_pairs(self.corpus, size, rng)
-        else:
-            texts = draw_texts(self.corpus, size, rng)
-        pictures = torch.from_numpy(rng.integers(0, len(self.pictures.items), len(texts.texts)))
-        return TextPictureBatch(texts, pairs, pictures, self.teacher.targets(texts.numbers) if self.teacher else None)
+        texts = draw_texts(self.corpus, self.params, rng)
+        pictures = None
+        if self.pictures is not None:
+            pictures = torch.from_numpy(rng.integers(0, len(self.pictures.items), len(texts.texts)))
+        return TextPictureBatch(texts, pictures, self.teacher.targets(texts.numbers) if self.teacher else None)
 
     def __call__(self, batch: TextPictureBatch) -> tuple[torch.Tensor, dict[str, float], int]:
         """Proxy loss of the texts plus that of the pictures, plus the contrast of pairs and the teacher's."""
         proxies = self.proxy_loss.proxies
         texts = embed_parts(self._embed, batch.texts, proxies.device, self.params.chunk_size)
-        shares = batch.texts.targets.to(proxies.device)
-        terms = [("text", 1.0, self.proxy_loss(texts, shares))]
-        if self.params.image_weight:
-            terms.append(("image", self.params.image_weight, self._picture_loss(batch.pictures)))
-        if batch.pairs is not None:
-            left, right, items = batch.pairs.left, batch.pairs.right, batch.pairs.items.to(proxies.device)
-            pairs = self.contrast(texts[left], texts[right], items, shares[left])
-            terms.append(("pairs", self.params.contrast_weight, pairs))
+        terms = text_terms(texts, batch.texts, self.proxy_loss, self.contrast, self.params)
+        if self.pictures is not None and batch.pictures is not None:
+            image = self._picture_loss(self.pictures, batch.pictures)
+            terms.append(Term("image", self.params.image_weight, image))
         if batch.taught is not None and self.params.teacher is not None:
             taught = self.similarity(texts, batch.taught.to(proxies.device))
-            terms.append(("teacher", self.params.teacher.weight, taught))
-        loss = torch.stack([weight * term for _, weight, term in terms]).sum()
-        return loss, {name: float(term.detach()) for name, _, term in terms}, len(batch.texts.texts)
+            terms.append(Term("teacher", self.params.teacher.weight, taught))
+        return *weighted_sum(terms), len(batch.texts.texts)
 
-    def _picture_loss(self, pictures: torch.Tensor) -> torch.Tensor:
+    def _picture_loss(self, pictures: PictureVectors, numbers: torch.Tensor) -> torch.Tensor:
         """Proxy loss of picture vectors by number `[pictures]`."""
         proxies = self.proxy_loss.proxies
-        targets = F.one_hot(self.pictures.items[pictures].to(proxies.device), len(proxies)).float()
-        loss: torch.Tensor = self.proxy_loss(self.pictures.vectors[pictures].to(proxies.device), targets)
+        targets = F.one_hot(pictures.items[numbers].to(proxies.device), len(proxies)).float()
+        loss: torch.Tensor = self.proxy_loss(pictures.vectors[numbers].to(proxies.device), targets)
         return loss
 
     def _embed(self, words: WordBatch) -> torch.Tensor:

@@ -24,8 +24,9 @@ def massive(number: int, text: str, annotated: str, partition: str = "train", in
 
 FILES = {
     "Flickr8k.token.txt": "1_a.jpg#0\tA red wall .\n1_a.jpg#1\tA wall .\n2_a.jpg#0\tA blue wall .\n"
-    "3_a.jpg#0\tA green wall .\n3_a.jpg#1\tA blue wall .\n4_a.jpg#0\tof no photograph\nbroken\n",
-    "Flickr_8k.devImages.txt": "2_a.jpg\n",
+    "3_a.jpg#0\tA green wall .\n3_a.jpg#1\tA blue wall .\n4_a.jpg#0\tof no photograph\nbroken\n"
+    "6_a.jpg#0\tof a held-out one that is not there\n",
+    "Flickr_8k.devImages.txt": "2_a.jpg\n6_a.jpg\n",
     "Flickr_8k.testImages.txt": "5_a.jpg\n",
     "Flickr8k.arabic.full.txt": "1_a.jpg#0\tجدار\n",
     "en-US.jsonl": "\n".join(
@@ -93,13 +94,21 @@ def test_what_is_held_out_is_not_trained(tables):
     assert ("unseen_item_to_image", "flickr:2") in set(zip(queries["task"], queries["item_id"], strict=True))
 
 
+def test_a_train_caption_is_there_without_its_photograph_and_no_query_asks_for_that(tables):
+    texts, queries = tables["texts"], tables["queries"].merge(tables["qrels"], on="query_id")
+    assert list(texts.loc[texts["item_id"] == "flickr:4", "split"]) == ["train"]
+    assert not (texts["item_id"] == "flickr:6").any()
+    asked = queries[queries["task"].str.endswith("_to_image")]
+    assert set(asked["item_id"]) == set(tables["images"]["item_id"])
+
+
 def test_labels_mixture_and_what_was_left_out_are_written(tables):
     folder = tables["folder"]
     assert read_json(folder / "labels.json") == {"intents": ["greet"], "slots": ["person"]}
     assert read_json(folder / "mixture.json")["weights"] == {"flickr": 2.0, "massive": 2.0, "xquad": 2.0}
     assert [(one["file"], one["line"]) for one in read_json(folder / "left_out.json")] == [("Flickr8k.token.txt", 7)]
     card = (folder.parent / "README.md").read_text(encoding="utf-8")
-    assert "| caption of a photograph that is not there | 1 |" in card
+    assert "| held-out caption of a photograph that is not there | 1 |" in card
     assert "| utterance with a slot that cuts a word | 1 |" in card
 
 

@@ -61,10 +61,10 @@ def test_a_left_half_has_no_negatives_among_the_right_halves_of_its_further_item
     torch.manual_seed(0)
     left, right = (F.normalize(torch.randn(3, 6), dim=-1) for _ in range(2))
     items = torch.arange(3)
-    shares = torch.eye(3)
+    related = torch.eye(3, dtype=torch.bool)
     plain = loss_at(5.0)(left, right, items)
-    assert torch.equal(loss_at(5.0)(left, right, items, shares), plain)
-    shares[0, 2] = -1  # neither a positive nor a negative of it
-    logits = (5.0 * left @ right.T).masked_fill(shares == -1, -1e4)
+    assert torch.equal(loss_at(5.0)(left, right, items, related), plain)
+    related[0, 2] = True
+    logits = (5.0 * left @ right.T).masked_fill(related & ~torch.eye(3, dtype=torch.bool), -1e4)
     by_hand = (F.cross_entropy(logits, items) + F.cross_entropy(logits.T, items)) / 2
-    assert loss_at(5.0)(left, right, items, shares).item() == pytest.approx(by_hand.item(), rel=1e-5)
+    assert loss_at(5.0)(left, right, items, related).item() == pytest.approx(by_hand.item(), rel=1e-5)

@@ -14,8 +14,8 @@ class InfoNCELoss(nn.Module):
     Inputs:
         left, right: embeddings of the two halves of each pair `[batch, dim]`, unit length.
         items: item of each pair `[batch]`.
-        shares: where a left half may belong to further items, what it has to do with each: 0 is nothing
-            `[batch, items]`. Right halves of those are no negatives of it either.
+        related: where a left half may belong to further items, whether it has to do with the item of each pair
+            `[batch, batch]`. Right halves of those are no negatives of it either.
 
     Relation to the other losses: see `ProxyLoss`, which contrasts with all items instead of the batch.
 
@@ -30,11 +30,11 @@ class InfoNCELoss(nn.Module):
         self.log_inverse_temperature = nn.Parameter(torch.tensor(2.77))  # 1 / 0.0625
 
     def forward(
-        self, left: torch.Tensor, right: torch.Tensor, items: torch.Tensor, shares: torch.Tensor | None = None
+        self, left: torch.Tensor, right: torch.Tensor, items: torch.Tensor, related: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Mean loss over the batch and both directions, a scalar."""
         logits = (left @ right.T).float() * self.log_inverse_temperature.clamp(max=4.6).exp()  # [batch, batch]
-        same = items[:, None] == items[None, :] if shares is None else shares[:, items] != 0
+        same = items[:, None] == items[None, :] if related is None else related
         logits = logits.masked_fill(same & ~torch.eye(len(items), dtype=torch.bool, device=items.device), -1e4)
         target = torch.arange(len(items), device=items.device)
         forward = nn.functional.cross_entropy(logits, target)
