@@ -63,8 +63,9 @@ def test_pooled_states_are_those_of_the_checkpoint(checkpoints, kind, pooling):
     encoder, tokenizer = text_encoder(text_params(checkpoints(kind), pooling=pooling))
     batch = tokenizer.batch([tokenizer.words(text) for text in TEXTS])
     own, plain = encoder(batch), AutoModel.from_pretrained(checkpoints(kind)).eval()
+    (part,) = batch.parts
     for row in range(len(TEXTS)):
-        ids = batch.ids[row][batch.attention[row]][None]
+        ids = part.ids[row][part.attention[row]][None]
         hidden = plain(ids).last_hidden_state[0]
         pooled = hidden.mean(0) if pooling == "mean" else hidden[0]
         assert torch.allclose(own.pooled[row], encoder.project(pooled), atol=1e-5)

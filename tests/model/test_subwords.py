@@ -41,7 +41,8 @@ def plain(folder, text):
 
 
 def ids_of(batch, row=0):
-    return batch.ids[row][batch.attention[row]].tolist()
+    part = batch.parts[0]
+    return part.ids[row][part.attention[row]].tolist()
 
 
 def test_there_is_a_number_for_every_word_that_slots_know(tokenizer):
@@ -61,14 +62,14 @@ def test_case_makes_no_difference(tokenizer):
 
 def test_every_sub_word_but_the_marks_belongs_to_a_word_and_the_shares_of_a_word_sum_to_one(tokenizer):
     for text in ("a red cat", "show me 赤い猫を見せて, please.", "!?"):
-        batch = tokenizer.batch([tokenizer.words(text)])
-        assert torch.allclose(batch.members.sum(-1), torch.ones_like(batch.members.sum(-1)))
-        owned = (batch.members[0] > 0).any(0)
+        members = tokenizer.batch([tokenizer.words(text)]).parts[0].members
+        assert torch.allclose(members.sum(-1), torch.ones_like(members.sum(-1)))
+        owned = (members[0] > 0).any(0)
         assert owned.tolist() == [False, *[True] * (len(owned) - 2), False]
 
 
 def test_words_follow_the_order_of_the_text(tokenizer):
-    members = tokenizer.batch([tokenizer.words("show me a red cat")]).members[0]
+    members = tokenizer.batch([tokenizer.words("show me a red cat")]).parts[0].members[0]
     firsts = (members > 0).float().argmax(-1).tolist()
     assert firsts == sorted(firsts)
 
@@ -82,9 +83,9 @@ def test_a_word_left_out_takes_only_its_own_sub_words_with_it(tokenizer):
 def test_padding_changes_no_row_and_training_batches_have_few_shapes(tokenizer):
     short, long = tokenizer.words("cat"), tokenizer.words(TEXTS[-1])
     both = tokenizer.batch([short, long], few_shapes=True)
-    assert both.mask.shape[1] % 4 == both.ids.shape[1] % 8 == 0
+    assert both.layout.mask.shape[1] % 4 == both.parts[0].ids.shape[1] % 8 == 0
     assert ids_of(both, 0) == ids_of(tokenizer.batch([short]))
-    assert both.mask.sum(1).tolist() == [1, 7]
+    assert both.layout.mask.sum(1).tolist() == [1, 7]
 
 
 def test_long_texts_are_cut_and_keep_their_marks(folder):
@@ -93,7 +94,7 @@ def test_long_texts_are_cut_and_keep_their_marks(folder):
     found, whole = ids_of(batch), plain(folder, TEXTS[-1])
     assert len(found) == 6
     assert found == [*whole[:5], whole[-1]]
-    assert batch.mask.sum() == 6  # words beyond are empty, and still there for their slots
+    assert batch.layout.mask.sum() == 6  # words beyond are empty, and still there for their slots
 
 
 def test_a_prefix_stands_before_every_text_and_belongs_to_no_word(folder):
@@ -101,7 +102,7 @@ def test_a_prefix_stands_before_every_text_and_belongs_to_no_word(folder):
     batch = tokenizer.batch([tokenizer.words("cat")])
     prefix = plain(folder, "query:")[1:-1]
     assert ids_of(batch)[1 : 1 + len(prefix)] == prefix
-    assert not (batch.members[0, 0, : 1 + len(prefix)] > 0).any()
+    assert not (batch.parts[0].members[0, 0, : 1 + len(prefix)] > 0).any()
 
 
 def test_words_are_forgotten_on_request_and_come_back(tokenizer):

@@ -5,8 +5,10 @@ from hashlib import sha256
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from unimr.config import load_params
+from unimr.model.layout import Layout
 from unimr.model.text_encoder import NgramTextEncoder, attention_pool
 from unimr.model.tokenizer import NgramTokenizer
 
@@ -27,8 +29,9 @@ def encode(encoder, *texts):
 
 def test_shapes(encoder):
     out = encode(encoder, "red cat", "猫が好き")
-    assert out.states.shape == (2, 4, 32)
-    assert out.scores.shape == out.mask.shape == (2, 4)
+    assert out.states.shape == (6, 32)
+    assert out.scores.shape == (6,)
+    assert out.layout.padded(out.states).shape == (2, 4, 32)
     assert out.pooled.shape == (2, 32)
 
 
@@ -36,7 +39,7 @@ def test_shapes(encoder):
 def test_padding_never_changes_an_embedding(encoder, long):
     alone, padded = encode(encoder, "red cat"), encode(encoder, "red cat", long)
     assert torch.allclose(alone.pooled[0], padded.pooled[0], atol=1e-6)
-    assert torch.allclose(alone.states[0], padded.states[0, :2], atol=1e-6)
+    assert torch.allclose(alone.states, padded.states[:2], atol=1e-6)
 
 
 def test_word_order_matters(encoder):
@@ -47,8 +50,8 @@ def test_word_order_matters(encoder):
 def test_a_phrase_means_nearly_the_same_wherever_it_stands(encoder):
     """No position embeddings: with the same neighbours, the same word vectors come in."""
     here, there = encode(encoder, "x y red cat x y"), encode(encoder, "a b c x y red cat x y")
-    like = torch.cosine_similarity(here.states[0, 2], there.states[0, 5], dim=0)
-    other = torch.cosine_similarity(here.states[0, 2], here.states[0, 0], dim=0)
+    like = torch.cosine_similarity(here.states[2], there.states[5], dim=0)
+    other = torch.cosine_similarity(here.states[2], here.states[0], dim=0)
     assert float(like) > 0.9 > float(other)
 
 
@@ -83,9 +86,38 @@ def test_only_rows_of_the_batch_have_a_gradient(model_params):
 
 
 def test_attention_pool_leaves_padding_out():
-    states = torch.tensor([[[1.0], [3.0], [100.0]]])
-    mask = torch.tensor([[True, True, False]])
-    assert attention_pool(states, torch.tensor([[0.0, 0.0, 50.0]]), mask).item() == pytest.approx(2.0)
+    states, scores = torch.tensor([[1.0], [3.0], [100.0], [50.0]]), torch.tensor([0.0, 0.0, 50.0, 9.0])
+    pooled = attention_pool(states, scores, Layout.of(np.array([2, 1])))  # and one word of filling
+    assert pooled.flatten().tolist() == pytest.approx([2.0, 100.0])
+
+
+def test_texts_in_parts_with_filling_are_encoded_as_without(encoder):
+    tokenizer, texts = NgramTokenizer(1024, 4, 12), ["cat", "red", "the red cat sleeps", "a much longer text"]
+    words = [tokenizer.words(text) for text in texts]
+    with torch.no_grad():
+        plain, parts = encoder(tokenizer.batch(words)), encoder(tokenizer.batch(words, cuts=[2], few_shapes=True))
+    assert torch.allclose(plain.pooled, parts.pooled, atol=1e-6)
+    assert torch.allclose(plain.states, parts.states[: len(plain.states)], atol=1e-6)
+
+
+def test_the_gradient_of_the_table_is_the_one_of_torch(encoder):
+    tokenizer = NgramTokenizer(1024, 4, 12)
+    batch = tokenizer.batch([tokenizer.words(text) for text in ("red cat cat", "the cat sleeps")], few_shapes=True)
+    found = []
+    for sparse in (True, False):
+        encoder.zero_grad()
+        if sparse:
+            words = encoder.embed_words(batch)
+        else:
+            weights = encoder.idf[batch.buckets]
+            bags = (batch.buckets, encoder.ngram_table, batch.offsets)
+            sums = F.embedding_bag(*bags, mode="sum", per_sample_weights=weights)
+            squares = F.embedding_bag(batch.buckets, encoder.idf[:, None].square(), batch.offsets, mode="sum")
+            words = sums / squares.sqrt()
+        words.sin().sum().backward()
+        found.append(encoder.ngram_table.grad)
+    assert found[0].is_sparse and not found[1].is_sparse
+    assert torch.allclose(found[0].to_dense(), found[1], atol=1e-6)
 
 
 def test_the_gradient_of_a_batch_of_full_size_is_the_same_bits_every_time():

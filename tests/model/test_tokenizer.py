@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from unimr.model.tokenizer import NgramTokenizer, by_length, in_parts, ngram_buckets
+from unimr.model.tokenizer import NgramTokenizer, ngram_buckets, training_batch
 
 PINNED = {
     "cat": [17320, 23208, 26074, 31573, 55644, 89058, 109644, 111526, 114243, 122735, 130364],
@@ -76,20 +76,19 @@ def test_case_and_width_do_not_matter(tokenizer):
 
 def test_a_batch_is_padded_and_masked(tokenizer):
     batch = tokenizer.batch([tokenizer.words(text) for text in ("red cat", "cat", "the red cat here")])
-    assert batch.mask.tolist() == [[True, True, False, False], [True, False, False, False], [True] * 4]
-    assert batch.words.shape == (3, 4)
-    assert not batch.words[~batch.mask].any()
+    assert batch.layout.mask.tolist() == [[True, True, False, False], [True, False, False, False], [True] * 4]
+    assert batch.words.shape == (7,)
 
 
 def test_a_batch_holds_every_distinct_word_once(tokenizer):
     batch = tokenizer.batch([tokenizer.words(text) for text in ("cat dog cat", "dog")])
     assert len(batch.offsets) == 2
-    assert batch.words[0].tolist() == [batch.words[0][0], batch.words[1][0], batch.words[0][0]]
+    assert batch.words.tolist() == [batch.words[0], batch.words[1], batch.words[0], batch.words[1]]
     starts = [*batch.offsets.tolist(), len(batch.buckets)]
     found = [batch.buckets[start:end].tolist() for start, end in itertools.pairwise(starts)]
     cat, dog = (ngram_buckets(word, 1024, 3).tolist() for word in ("cat", "dog"))
-    assert found[batch.words[0][0]] == cat
-    assert found[batch.words[1][0]] == dog
+    assert found[batch.words[0]] == cat
+    assert found[batch.words[1]] == dog
 
 
 @pytest.mark.parametrize("text", ["", "   ", "?!…", "\u200b"])
@@ -97,7 +96,7 @@ def test_a_text_without_words_is_one_empty_word(tokenizer, text):
     words = tokenizer.words(text)
     assert len(words) == 1
     batch = tokenizer.batch([words])
-    assert batch.mask.tolist() == [[True]]
+    assert batch.layout.mask.tolist() == [[True]]
     assert len(batch.buckets) >= 1
 
 
@@ -115,26 +114,6 @@ def test_forgetting_changes_no_batch(tokenizer):
     assert first.words.equal(again.words)
 
 
-def test_texts_are_cut_into_parts_with_the_least_padding():
-    lengths = [5, 1, 9, 5, 1, 1]
-    parts = by_length([np.zeros(length) for length in lengths], 2)
-    assert [part.tolist() for part in parts] == [[1, 4, 5], [0, 3, 2]]  # 3 * 4 + 3 * 12 words; [5, 1] would be 40 + 12
-    assert len(by_length([np.zeros(2)] * 4, 3)) == 1  # nothing to gain
-
-
-@pytest.mark.parametrize("parts", [1, 2, 3])
-def test_no_other_cut_has_less_padding(parts):
-    lengths = np.random.default_rng(0).integers(1, 12, 20)
-    found = by_length([np.zeros(length) for length in lengths], parts)
-    widths = -(-lengths // 4) * 4
-    padded = [
-        sum(len(part) * part.max() for part in np.split(np.sort(widths), cuts))
-        for cuts in itertools.combinations(range(3, len(lengths), 3), parts - 1)
-    ]
-    assert sum(len(part) * widths[part].max() for part in found) == min(padded)
-    assert sorted(np.concatenate(found)) == list(range(len(lengths)))
-
-
 def test_training_batches_come_in_few_shapes_and_hold_the_same():
     tokenizer = NgramTokenizer(1024, 3, 20)
     rng = np.random.default_rng(0)
@@ -143,15 +122,17 @@ def test_training_batches_come_in_few_shapes_and_hold_the_same():
         texts = [
             tokenizer.words(" ".join(f"w{n}" for n in rng.integers(0, 400, rng.integers(1, 9)))) for _ in range(64)
         ]
-        batches, order = in_parts(tokenizer, texts, 2)
+        batch, order = training_batch(tokenizer, texts)
         assert sorted(order) == list(range(64))
-        found = []
-        for batch in batches:
-            ngrams = np.split(batch.buckets.numpy(), batch.offsets[1:].numpy())
-            found += [
-                [ngrams[n].tolist() for n in row[of].tolist()] for row, of in zip(batch.words, batch.mask, strict=True)
-            ]
-            shapes |= {("words", *batch.words.shape), ("distinct", *batch.offsets.shape)}
+        ngrams = np.split(batch.buckets.numpy(), batch.offsets[1:].numpy())
+        words = batch.layout.padded(batch.words[:, None]).squeeze(-1)
+        found = [
+            [ngrams[n].tolist() for n in row[of].tolist()] for row, of in zip(words, batch.layout.mask, strict=True)
+        ]
+        widths, bounds = batch.layout.widths, batch.layout.bounds
+        shapes |= {("part", texts, width) for texts, width in zip(np.diff(bounds), widths, strict=True)}
+        shapes |= {("words", *batch.words.shape), ("distinct", *batch.offsets.shape)}
         assert found == [[tokenizer.ngrams[number].tolist() for number in texts[place]] for place in order]
-    assert len(shapes) < 12
-    assert all(shape[-1] % (128 if shape[0] == "distinct" else 4) == 0 for shape in shapes)
+    assert len(shapes) < 20
+    steps = {"distinct": 128, "words": 256, "part": 4}
+    assert all(shape[-1] % steps[shape[0]] == 0 for shape in shapes)

@@ -42,7 +42,7 @@ def test_it_understands_and_embeds_as_the_model_does(encoder, model):  # noqa: F
 def test_what_was_understood_is_not_encoded_again(encoder, monkeypatch):
     calls = []
     embed = encoder._model.embed_words
-    monkeypatch.setattr(encoder._model, "embed_words", lambda batch: calls.append(len(batch.mask)) or embed(batch))
+    monkeypatch.setattr(encoder._model, "embed_words", lambda batch: calls.append(len(batch.layout)) or embed(batch))
     encoder.understand(TEXTS)
     encoder.encode_texts([*TEXTS, "cat"])
     assert calls == [len(set(TEXTS)), 1]

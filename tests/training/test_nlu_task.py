@@ -32,10 +32,8 @@ def test_the_generator_alone_decides_a_batch(utterances):
 
 def test_a_batch_has_the_annotation_of_its_texts(utterances):
     batch = utterances.batch(30, np.random.default_rng(0))
-    rows = [tags for part in batch.tags for tags in part]
-    for words, tags in zip(batch.parts, batch.tags, strict=True):
-        assert bool(((tags == NO_TAG) == ~words.mask).all())
-    for text, intent, tags, item in zip(batch.texts, batch.intents, rows, batch.items, strict=True):
+    assert bool(((batch.tags == NO_TAG) == ~batch.words.layout.mask).all())
+    for text, intent, tags, item in zip(batch.texts, batch.intents, batch.tags, batch.items, strict=True):
         outside = INTENTS[int(intent)] == "out_of_scope"
         named = {TAGS[tag] for tag in tags.tolist() if tag != NO_TAG}
         assert ("B-subject" in named) != outside, text
@@ -43,20 +41,17 @@ def test_a_batch_has_the_annotation_of_its_texts(utterances):
     assert batch.texts[0] in repr(batch)
 
 
-def answers(batch: NluBatch, shift: int) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+def answers(batch: NluBatch, shift: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Sure answers to a batch, each `shift` classes off the right one; padding is answered with noise."""
     asked = F.one_hot((batch.intents + shift) % len(INTENTS), len(INTENTS)).float() * 20
-    found = []
-    for tags in batch.tags:
-        sure = F.one_hot((tags.clamp_min(0) + shift) % len(TAGS), len(TAGS)).float() * 20
-        noise = torch.randn_like(sure) * 100
-        found.append(torch.where((tags == NO_TAG)[..., None], noise, sure))
-    return [asked], found
+    sure = F.one_hot((batch.tags.clamp_min(0) + shift) % len(TAGS), len(TAGS)).float() * 20
+    noise = torch.randn_like(sure) * 100
+    return asked, torch.where((batch.tags == NO_TAG)[..., None], noise, sure)
 
 
 def test_padding_does_not_count_in_the_loss(utterances):
     batch = utterances.batch(30, np.random.default_rng(0))
-    assert any(bool((tags == NO_TAG).any()) for tags in batch.tags)
+    assert bool((batch.tags == NO_TAG).any())
     assert torch.equal(nlu_losses(*answers(batch, 0), batch)[0], nlu_losses(*answers(batch, 0), batch)[0])
 
 

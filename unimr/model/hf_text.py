@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from unimr.model.hf import HfEncoder, build_backbone
-from unimr.model.subwords import SubwordBatch, SubwordTokenizer
+from unimr.model.subwords import SubwordBatch, SubwordPart, SubwordTokenizer
 from unimr.model.text_encoder import TextStates
 from unimr.model_params import HfTextParams
 
@@ -39,22 +39,27 @@ class HfTextEncoder(HfEncoder):
 
     def forward(self, batch: SubwordBatch) -> TextStates:
         """Encode a batch of texts."""
-        words = self.backbone.get_input_embeddings()(batch.ids)  # [batch, subwords, hidden]
-        hidden = self.backbone(input_ids=batch.ids, attention_mask=batch.attention.long()).last_hidden_state
-        members = batch.members.to(hidden.dtype)
-        # A word weighs as much as it has sub-words: then the mean over words is that over sub-words.
-        scores = (batch.members > 0).sum(-1).clamp_min(1).float().log()
-        states = self.project(members @ hidden)
+        layout = batch.layout
+        words, states, scores, pooled = zip(*(self._encode(part) for part in batch.parts), strict=True)
         return TextStates(
-            self.project_words(members @ words.to(hidden.dtype)),
-            states,
-            scores,
-            batch.mask,
-            self.project(self._pool(hidden, batch.attention)),
+            self.project_words(layout.joined(words)),
+            self.project(layout.joined(states)),
+            layout.joined(scores),
+            layout,
+            self.project(torch.cat(pooled)),
         )
 
+    def _encode(self, part: SubwordPart) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Words before and in context `[texts, tokens, hidden]`, their scores, and pooled texts `[texts, hidden]`."""
+        words = self.backbone.get_input_embeddings()(part.ids)  # [texts, subwords, hidden]
+        hidden = self.backbone(input_ids=part.ids, attention_mask=part.attention.long()).last_hidden_state
+        members = part.members.to(hidden.dtype)
+        # A word weighs as much as it has sub-words: then the mean over words is that over sub-words.
+        scores = (part.members > 0).sum(-1).clamp_min(1).float().log()
+        return members @ words.to(hidden.dtype), members @ hidden, scores, self._pool(hidden, part.attention)
+
     def _pool(self, hidden: torch.Tensor, attention: torch.Tensor) -> torch.Tensor:
-        """Sub-words `[batch, subwords, hidden]` → texts `[batch, hidden]`."""
+        """Sub-words `[texts, subwords, hidden]` → texts `[texts, hidden]`."""
         if self.params.pooling == "cls":
             return hidden[:, 0]
         shares = attention.to(hidden.dtype) / attention.sum(1, keepdim=True).to(hidden.dtype)

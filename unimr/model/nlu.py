@@ -133,18 +133,18 @@ class NluModule(nn.Module):
         with torch.set_grad_enabled(learn and torch.is_grad_enabled()):
             intent_logits, tag_logits = self._understand(text)
         subject = tag_logits.float().softmax(-1)[..., self.labels.content_tags].sum(-1)
-        content = attention_pool(text.states, subject.clamp_min(1e-3).log() + text.scores.float(), text.mask)
+        content = attention_pool(text.states, subject.clamp_min(1e-3).log() + text.scores.float(), text.layout)
         features = self.content(content) + self.intent_feature(intent_logits.float().softmax(-1).to(content.dtype))
-        return NluOutput(intent_logits, tag_logits, features)
+        return NluOutput(intent_logits, text.layout.padded(tag_logits), features)
 
     def _understand(self, text: TextStates) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits of the intent `[batch, intents]` and of the tags `[batch, tokens, tags]`."""
+        """Logits of the intent `[batch, intents]` and of the tags `[words, tags]`."""
         # Words as they are tell a phrasing apart; words in context, which are trained to find items, hide it.
         states = self.mix(torch.cat([text.words, text.states], dim=-1))
         for layer in self.layers:
-            states = layer(states, text.mask)
+            states = layer(states, text.layout)
         states = self.norm(states)
-        pooled = attention_pool(states, self.intent_score(states).squeeze(-1), text.mask)
+        pooled = attention_pool(states, self.intent_score(states).squeeze(-1), text.layout)
         return self.intent(pooled), self.tags(states)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import torch
 from unimr.data.text import Word, segment
 from unimr.errors import UnimrError
 from unimr.model.hf import check_name, explained
-from unimr.model.tokenizer import TOKENS_STEP, rounded
+from unimr.model.layout import Layout, rounded
 from unimr.model_params import HfTextParams
 
 SUBWORDS_STEP = 8
@@ -30,28 +31,42 @@ Piece = tuple[tuple[int, ...], bool]
 
 
 @dataclass(frozen=True)
-class SubwordBatch:
-    """A batch of texts for the encoder.
+class SubwordPart:
+    """Texts of like length, side by side.
 
     Attributes:
-        ids: numbers of the sub-words, 0 where there is none `[batch, subwords]`.
-        attention: True where there is a sub-word `[batch, subwords]`.
-        members: share of each sub-word in each word; the shares of a word sum to 1 `[batch, tokens, subwords]`.
-        mask: True where there is a word `[batch, tokens]`.
+        ids: numbers of the sub-words, 0 where there is none `[texts, subwords]`.
+        attention: True where there is a sub-word `[texts, subwords]`.
+        members: share of each sub-word in each word; the shares of a word sum to 1 `[texts, tokens, subwords]`.
     """
 
     ids: torch.Tensor
     attention: torch.Tensor
     members: torch.Tensor
-    mask: torch.Tensor
+
+
+@dataclass(frozen=True)
+class SubwordBatch:
+    """A batch of texts for the encoder: its parts, as `layout` cuts it."""
+
+    parts: tuple[SubwordPart, ...]
+    layout: Layout
 
     def to(self, device: torch.device) -> SubwordBatch:
         """The same batch on a device."""
-        return SubwordBatch(*(value.to(device) for value in (self.ids, self.attention, self.members, self.mask)))
+        parts = (SubwordPart(*(value.to(device) for value in vars(part).values())) for part in self.parts)
+        return SubwordBatch(tuple(parts), self.layout.to(device))
 
     def rows(self, own: slice) -> SubwordBatch:
         """Some of the texts as a batch."""
-        return SubwordBatch(self.ids[own], self.attention[own], self.members[own], self.mask[own])
+        layout = self.layout.rows(own)
+        parts: list[SubwordPart] = []
+        for part, begin in zip(self.parts, self.layout.bounds, strict=False):
+            taken = slice(max(0, own.start - begin), max(0, own.stop - begin))
+            if len(part.ids[taken]):
+                width = layout.widths[len(parts)]
+                parts.append(SubwordPart(part.ids[taken], part.attention[taken], part.members[taken, :width]))
+        return SubwordBatch(tuple(parts), layout.to(self.layout.mask.device))
 
 
 class SubwordTokenizer:
@@ -108,20 +123,27 @@ class SubwordTokenizer:
             self._pieces.append(piece)
         return number
 
-    def batch(self, texts: Sequence[np.ndarray], few_shapes: bool = False) -> SubwordBatch:
-        """Join the word numbers of several texts into one padded batch; for training, of one of few shapes."""
+    def batch(self, texts: Sequence[np.ndarray], cuts: Sequence[int] = (), few_shapes: bool = False) -> SubwordBatch:
+        """Join the word numbers of several texts into one batch; `cuts` and `few_shapes` as those of `Layout.of`."""
+        layout = Layout.of(np.array([len(text) for text in texts]), cuts, few_shapes)
+        step = SUBWORDS_STEP if few_shapes else 1
+        parts = (
+            self._part(texts[start:stop], width, step)
+            for (start, stop), width in zip(pairwise(layout.bounds), layout.widths, strict=True)
+        )
+        return SubwordBatch(tuple(parts), layout)
+
+    def _part(self, texts: Sequence[np.ndarray], tokens: int, step: int) -> SubwordPart:
         laid = [self._lay_out([self._pieces[number] for number in text]) for text in texts]
-        widest = rounded(max(len(ids) for ids, _ in laid), SUBWORDS_STEP if few_shapes else 1)
-        most = rounded(max(len(text) for text in texts), TOKENS_STEP if few_shapes else 1)
+        widest = rounded(max(len(ids) for ids, _ in laid), step)
         ids = np.zeros((len(texts), widest), dtype=np.int64)
-        members = np.zeros((len(texts), most, widest), dtype=np.float32)
+        members = np.zeros((len(texts), tokens, widest), dtype=np.float32)
         for row, (of_text, places) in enumerate(laid):
             ids[row, : len(of_text)] = of_text
             for word, of_word in enumerate(places):
                 members[row, word, of_word] = 1 / max(1, len(of_word))
         attention = np.arange(widest) < np.array([len(of_text) for of_text, _ in laid])[:, None]
-        mask = np.arange(most) < np.array([len(text) for text in texts])[:, None]
-        return SubwordBatch(*(torch.from_numpy(value) for value in (ids, attention, members, mask)))
+        return SubwordPart(*(torch.from_numpy(value) for value in (ids, attention, members)))
 
     def _lay_out(self, pieces: Sequence[Piece]) -> tuple[list[int], list[list[int]]]:
         """All sub-words of a text, cut to the room there is, and the places of those of each word."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from unimr.model.layout import Layout
 from unimr.model.tokenizer import NgramBatch
 from unimr.model_params import TextEncoderParams
 
@@ -17,24 +19,27 @@ class TextStates:
     """What the encoder says of a batch.
 
     Attributes:
-        words: word vectors before any context `[batch, tokens, dim]`.
-        states: contextual word vectors `[batch, tokens, dim]`.
-        scores: how much each word weighs in the pooling, before softmax `[batch, tokens]`.
-        mask: True where there is a word `[batch, tokens]`.
+        words: word vectors before any context `[words, dim]`.
+        states: contextual word vectors `[words, dim]`.
+        scores: how much each word weighs in the pooling, before softmax `[words]`.
+        layout: where the words of each text are.
         pooled: the text as one vector, not normalised `[batch, dim]`.
     """
 
     words: torch.Tensor
     states: torch.Tensor
     scores: torch.Tensor
-    mask: torch.Tensor
+    layout: Layout
     pooled: torch.Tensor
 
 
-def attention_pool(states: torch.Tensor, scores: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Mean of `states [batch, tokens, dim]` weighted by the softmax of `scores [batch, tokens]` → `[batch, dim]`."""
-    weights = scores.float().masked_fill(~mask, -1e9).softmax(dim=1).to(states.dtype)
-    return torch.einsum("bt,btd->bd", weights, states)
+def attention_pool(states: torch.Tensor, scores: torch.Tensor, layout: Layout) -> torch.Tensor:
+    """Mean of the states of each text `[words, dim]`, by the softmax of their scores `[words]` → `[batch, dim]`."""
+    pooled = []
+    for mask, of_part, score in layout.parts(states, scores.float()):
+        weights = score.masked_fill(~mask, -1e9).softmax(dim=1).to(of_part.dtype)
+        pooled.append(torch.einsum("bt,btd->bd", weights, of_part))
+    return torch.cat(pooled)
 
 
 class ResidualMLP(nn.Module):
@@ -60,17 +65,23 @@ class SelfAttention(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.project_in, self.project_out = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
 
-    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """`[batch, tokens, dim]`, mask `[batch, tokens]` → `[batch, tokens, dim]`."""
-        batch, tokens, dim = x.shape
-        mixed = self.project_in(self.norm(x)).view(batch, tokens, 3, self.heads, dim // self.heads)
-        query, key, value = mixed.permute(2, 0, 3, 1, 4)
-        # Written out: for a few dozen words the fused kernel's gradient takes longer on a CPU than all else here.
-        scores = (query @ key.transpose(-1, -2)).float() * (dim // self.heads) ** -0.5  # [batch, heads, tokens, tokens]
-        weights = scores.masked_fill(~mask[:, None, None, :], -1e9).softmax(-1).to(value.dtype)
-        attended = weights @ value
-        out: torch.Tensor = self.project_out(attended.transpose(1, 2).reshape(batch, tokens, dim))
+    def forward(self, x: torch.Tensor, layout: Layout) -> torch.Tensor:
+        """`[words, dim]` → `[words, dim]`."""
+        mixed = self.project_in(self.norm(x))  # [words, 3 * dim]
+        attended = layout.joined([self._attend(of_part, mask) for mask, of_part in layout.parts(mixed)])
+        out: torch.Tensor = self.project_out(attended)
         return x + out
+
+    def _attend(self, mixed: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Query, key and value `[texts, tokens, 3 * dim]`, mask `[texts, tokens]` → `[texts, tokens, dim]`."""
+        texts, tokens, width = mixed.shape
+        head = width // 3 // self.heads
+        query, key, value = mixed.view(texts, tokens, 3, self.heads, head).permute(2, 0, 3, 1, 4)
+        # Written out: for a few dozen words the fused kernel's gradient takes longer on a CPU than all else here.
+        scores = (query @ key.transpose(-1, -2)).float() * head**-0.5  # [texts, heads, tokens, tokens]
+        weights = scores.masked_fill(~mask[:, None, None, :], -1e9).softmax(-1).to(value.dtype)
+        attended: torch.Tensor = weights @ value
+        return attended.transpose(1, 2).reshape(texts, tokens, width // 3)
 
 
 class TransformerLayer(nn.Module):
@@ -87,12 +98,12 @@ class TransformerLayer(nn.Module):
         self.attention = SelfAttention(dim, heads)
         self.mlp = ResidualMLP(dim, 2 * dim)
 
-    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """`[batch, tokens, dim]`, mask `[batch, tokens]` → `[batch, tokens, dim]`."""
-        x = x * mask[..., None]
-        before, after = F.pad(x, (0, 0, 1, 0))[:, :-1], F.pad(x, (0, 0, 0, 1))[:, 1:]
+    def forward(self, x: torch.Tensor, layout: Layout) -> torch.Tensor:
+        """`[words, dim]` → `[words, dim]`."""
+        before = F.pad(x, (0, 0, 1, 0))[:-1].masked_fill(layout.first[:, None], 0)
+        after = F.pad(x, (0, 0, 0, 1))[1:].masked_fill(layout.last[:, None], 0)
         x = x + F.gelu(self.neighbours(torch.cat([before, x, after], dim=-1)))
-        out: torch.Tensor = self.mlp(self.attention(x, mask))
+        out: torch.Tensor = self.mlp(self.attention(x, layout))
         return out
 
 
@@ -121,14 +132,11 @@ class NgramTextEncoder(nn.Module):
 
     def embed_words(self, batch: NgramBatch) -> torch.Tensor:
         """Vectors of the distinct words of a batch `[distinct, dim]`."""
-        weights = self.idf[batch.buckets]
-        # The table's gradient is sparse: a batch touches a small part of its rows.
-        summed = F.embedding_bag(
-            batch.buckets, self.ngram_table, batch.offsets, mode="sum", sparse=True, per_sample_weights=weights
+        summed: torch.Tensor = _WeightedSums.apply(  # type: ignore[no-untyped-call]
+            self.ngram_table, batch.buckets, batch.offsets, self.idf[batch.buckets]
         )
-        squares = torch.zeros(len(batch.offsets), device=weights.device)
-        squares.index_add_(0, _word_of_ngram(batch), weights.square())
-        return summed * squares.clamp_min(1e-6).rsqrt()[:, None]
+        squares = F.embedding_bag(batch.buckets, self.idf[:, None].square(), batch.offsets, mode="sum")
+        return summed * squares.clamp_min(1e-6).rsqrt()
 
     def forward(self, batch: NgramBatch) -> TextStates:
         """Encode a batch of texts."""
@@ -136,14 +144,37 @@ class NgramTextEncoder(nn.Module):
         words = F.embedding(batch.words, self.word_mlp(self.embed_words(batch)))
         states = words
         for layer in self.layers:
-            states = layer(states, batch.mask)
+            states = layer(states, batch.layout)
         states = self.norm(states)
         scores = self.pool_score(states).squeeze(-1)
-        return TextStates(words, states, scores, batch.mask, attention_pool(states, scores, batch.mask))
+        return TextStates(words, states, scores, batch.layout, attention_pool(states, scores, batch.layout))
 
 
-def _word_of_ngram(batch: NgramBatch) -> torch.Tensor:
-    """For every n-gram of the batch the distinct word it belongs to `[ngrams]`."""
-    starts = torch.zeros(len(batch.buckets), dtype=torch.long, device=batch.buckets.device)
-    starts[batch.offsets[1:]] = 1
-    return starts.cumsum(0)
+class _WeightedSums(torch.autograd.Function):
+    """Weighted sums of rows of a table, bag by bag, with a sparse gradient: a batch touches a small part of the rows.
+
+    The gradient of a row is the weighted sum of those of the bags it is in: bags again. The one that torch has for
+    `embedding_bag` holds a row for every n-gram of the batch, to be sorted and summed in one thread: ten times as slow.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, table: torch.Tensor, rows: torch.Tensor, offsets: torch.Tensor, weights: torch.Tensor
+    ) -> torch.Tensor:
+        ctx.save_for_backward(rows, offsets, weights)
+        ctx.shape = table.shape
+        return F.embedding_bag(rows, table.detach(), offsets, mode="sum", per_sample_weights=weights)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
+        rows, offsets, weights = ctx.saved_tensors
+        lengths = torch.diff(offsets, append=offsets.new_tensor([len(rows)]))
+        bags = torch.arange(len(offsets), device=rows.device).repeat_interleave(lengths)
+        ordered, order = rows.sort(stable=True)
+        touched, counts = ordered.unique_consecutive(return_counts=True)
+        values = F.embedding_bag(
+            bags[order], gradients[0], counts.cumsum(0) - counts, mode="sum", per_sample_weights=weights[order]
+        )
+        indices = touched[None]
+        gradient = torch.sparse_coo_tensor(indices, values, ctx.shape, is_coalesced=True, check_invariants=False)
+        return gradient, None, None, None

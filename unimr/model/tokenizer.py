@@ -10,26 +10,24 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 import numpy as np
 import torch
 
 from unimr.data.text import segment
+from unimr.model.layout import Layout, by_length, rounded
 
-TOKENS_STEP, DISTINCT_STEP, CUTS = 4, 128, 8
-"""Training batches come in few shapes: texts are padded to a multiple of so many words, the distinct words of a batch
-to a multiple of so many, and a batch is cut at so many places. On a CPU the kernels of every new shape are compiled
-first, which took a third of the time of a step.
-"""
+DISTINCT_STEP = 128
+"""The distinct words of a training batch come in multiples of so many: see `unimr.model.layout`."""
 
 
 class WordBatch(Protocol):
     """A batch of texts, cut into words, for the encoder of its kind."""
 
     @property
-    def mask(self) -> torch.Tensor:
-        """True where there is a word `[batch, tokens]`."""
+    def layout(self) -> Layout:
+        """Where the words of each text are."""
 
     def to(self, device: torch.device) -> Self:
         """The same batch on a device."""
@@ -50,8 +48,8 @@ class Tokenizer(Protocol):
     def words(self, text: str) -> np.ndarray:
         """Numbers of the words of a text, at most `max_words` `[words]`; a text without words is one empty word."""
 
-    def batch(self, texts: Sequence[np.ndarray], few_shapes: bool = False) -> WordBatch:
-        """Join the word numbers of several texts into one padded batch; for training, of one of few shapes."""
+    def batch(self, texts: Sequence[np.ndarray], cuts: Sequence[int] = (), few_shapes: bool = False) -> WordBatch:
+        """Join the word numbers of several texts into one batch; `cuts` and `few_shapes` as those of `Layout.of`."""
 
     def forget(self) -> None:
         """Drop the remembered words, so that a long-lived service stays small."""
@@ -64,28 +62,31 @@ class NgramBatch:
     Attributes:
         buckets: n-gram buckets of all distinct words, one after the other `[ngrams]`.
         offsets: where each distinct word begins in `buckets` `[distinct]`.
-        words: which distinct word stands where; 0 where there is none `[batch, tokens]`.
-        mask: True where there is a word `[batch, tokens]`.
+        words: which distinct word each word is; 0 for filling `[words]`.
+        layout: where the words of each text are.
     """
 
     buckets: torch.Tensor
     offsets: torch.Tensor
     words: torch.Tensor
-    mask: torch.Tensor
+    layout: Layout
 
     def to(self, device: torch.device) -> NgramBatch:
         """The same batch on a device."""
-        return NgramBatch(*(value.to(device) for value in (self.buckets, self.offsets, self.words, self.mask)))
+        buckets, offsets, words = (value.to(device) for value in (self.buckets, self.offsets, self.words))
+        return NgramBatch(buckets, offsets, words, self.layout.to(device))
 
     def rows(self, own: slice) -> NgramBatch:
         """Some of the texts as a batch, with the distinct words that stand in them."""
-        distinct, words = torch.unique(self.words[own], return_inverse=True)
+        of_text = self.layout.lengths
+        begin, count = int(of_text[: own.start].sum()), int(of_text[own].sum())
+        distinct, words = torch.unique(self.words[begin : begin + count], return_inverse=True)
         ends = torch.cat([self.offsets[1:], self.offsets.new_tensor([len(self.buckets)])])
         lengths = (ends - self.offsets)[distinct]
         offsets = lengths.cumsum(0) - lengths
         shift = (self.offsets[distinct] - offsets).repeat_interleave(lengths)
         ngrams = torch.arange(len(shift), device=shift.device) + shift
-        return NgramBatch(self.buckets[ngrams], offsets, words, self.mask[own])
+        return NgramBatch(self.buckets[ngrams], offsets, words, self.layout.rows(own).to(words.device))
 
 
 class NgramTokenizer:
@@ -109,23 +110,18 @@ class NgramTokenizer:
             self.ngrams.append(ngram_buckets(form, self.buckets, self.ngram_max))
         return number
 
-    def batch(self, texts: Sequence[np.ndarray], few_shapes: bool = False) -> NgramBatch:
-        """Join the word numbers of several texts into one padded batch; for training, of one of few shapes."""
-        lengths = np.array([len(text) for text in texts])
+    def batch(self, texts: Sequence[np.ndarray], cuts: Sequence[int] = (), few_shapes: bool = False) -> NgramBatch:
+        """Join the word numbers of several texts into one batch; `cuts` and `few_shapes` as those of `Layout.of`."""
+        layout = Layout.of(np.array([len(text) for text in texts]), cuts, few_shapes)
         distinct, inverse = np.unique(np.concatenate(texts), return_inverse=True)
-        mask = np.arange(rounded(lengths.max(), TOKENS_STEP if few_shapes else 1)) < lengths[:, None]
-        words = np.zeros(mask.shape, dtype=np.int64)
-        words[mask] = inverse
+        words = np.zeros(len(layout.positions), dtype=np.int64)
+        words[: len(inverse)] = inverse
         ngrams = [self.ngrams[number] for number in distinct]
         if few_shapes:  # by words that stand nowhere, of an n-gram that is there already
             ngrams += [ngrams[-1][-1:]] * (rounded(len(ngrams), DISTINCT_STEP) - len(ngrams))
         offsets = np.cumsum([0] + [len(found) for found in ngrams[:-1]])
-        return NgramBatch(
-            torch.from_numpy(np.concatenate(ngrams)),
-            torch.from_numpy(offsets),
-            torch.from_numpy(words),
-            torch.from_numpy(mask),
-        )
+        buckets = torch.from_numpy(np.concatenate(ngrams))
+        return NgramBatch(buckets, torch.from_numpy(offsets), torch.from_numpy(words), layout)
 
     @property
     def size(self) -> int:
@@ -138,45 +134,10 @@ class NgramTokenizer:
         self.ngrams.clear()
 
 
-def in_parts(tokenizer: Tokenizer, texts: Sequence[np.ndarray], parts: int) -> tuple[list[WordBatch], np.ndarray]:
-    """Batches of a training step, texts of like length together, and the place of each row in `texts` `[texts]`."""
-    places = by_length(texts, parts)
-    batches = [tokenizer.batch([texts[place] for place in part], few_shapes=True) for part in places]
-    return batches, np.concatenate(places)
-
-
-def by_length(texts: Sequence[np.ndarray], parts: int) -> list[np.ndarray]:
-    """Places of the texts, sorted by their number of words and cut into at most `parts` with little padding."""
-    lengths = np.array([len(text) for text in texts])
-    order = np.argsort(lengths, kind="stable")
-    return np.split(order, _least_padding(rounded(lengths[order], TOKENS_STEP), parts))
-
-
-def _least_padding(widths: np.ndarray, parts: int) -> list[int]:
-    """Where to cut sorted widths into at most `parts`, so that texts times widest, summed over parts, is least."""
-    count = len(widths)
-    ends = [*range(-(-count // CUTS), count, -(-count // CUTS)), count]
-    best = {end: (end * int(widths[end - 1]), [0]) for end in ends}  # end → (padded words up to it, where parts begin)
-    for _ in range(parts - 1):
-        shorter = best
-        best = {
-            end: min(
-                [
-                    shorter[end],
-                    *(
-                        (shorter[cut][0] + (end - cut) * int(widths[end - 1]), [*shorter[cut][1], cut])
-                        for cut in ends[:place]
-                    ),
-                ]
-            )
-            for place, end in enumerate(ends)
-        }
-    return best[count][1][1:]
-
-
-def rounded(count: Any, step: int) -> Any:
-    """The next multiple of `step`, of a number or of each in an array."""
-    return -(-count // step) * step
+def training_batch(tokenizer: Tokenizer, texts: Sequence[np.ndarray]) -> tuple[WordBatch, np.ndarray]:
+    """The batch of a training step, sorted by length, and the place of each of its rows in `texts` `[texts]`."""
+    order, cuts = by_length(texts)
+    return tokenizer.batch([texts[place] for place in order], cuts, few_shapes=True), order
 
 
 def ngram_buckets(form: str, buckets: int, ngram_max: int) -> np.ndarray:

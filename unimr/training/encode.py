@@ -78,7 +78,7 @@ def _encode_chunk(
 
 
 def _count(batch: WordBatch | torch.Tensor) -> int:
-    return len(batch) if isinstance(batch, torch.Tensor) else len(batch.mask)
+    return len(batch) if isinstance(batch, torch.Tensor) else len(batch.layout)
 
 
 def _own(count: int) -> range:

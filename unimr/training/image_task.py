@@ -93,8 +93,7 @@ def picture_losses(
 ) -> tuple[torch.Tensor, dict[str, float]]:
     """Losses of the vectors of augmented pictures: against all proxies, and rendering against rendering."""
     items = batch.items.to(vectors.device)
-    targets = F.one_hot(items.repeat(len(vectors) // len(items)), len(proxy_loss.proxies)).float()
-    proxies = proxy_loss(vectors, targets)
+    proxies = proxy_loss(vectors, items.repeat(len(vectors) // len(items)))
     if len(vectors) == len(items):
         return proxies, {"image": float(proxies.detach())}
     pairs = contrast(vectors[: len(items)], vectors[len(items) :], items)

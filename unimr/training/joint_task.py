@@ -8,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from unimr.files import read_json
 from unimr.model.retriever import UnifiedRetriever
-from unimr.model.tokenizer import Tokenizer, WordBatch, in_parts
+from unimr.model.tokenizer import Tokenizer, WordBatch, training_batch
 from unimr.params import TrainJointParams
 from unimr.training.augment import augment
 from unimr.training.corpus import TextCorpus
@@ -23,7 +22,7 @@ from unimr.training.losses.info_nce import InfoNCELoss
 from unimr.training.losses.proxy import ProxyLoss
 from unimr.training.nlu_task import NluBatch, UtteranceSet, asked_loss, nlu_losses
 from unimr.training.pictures import Pictures
-from unimr.training.text_task import PARTS, TextBatch, draw_texts, embed_parts, text_terms, weighted_sum
+from unimr.training.text_task import TextBatch, draw_texts, text_terms, weighted_sum
 
 COMPOSED_BATCH = 32
 """Picture + words pairs a step."""
@@ -61,12 +60,12 @@ class ComposedBatch:
 
 @dataclass(frozen=True, repr=False)
 class CaptionBatch:
-    """Captions of the pictures of an `ImageBatch`, as many of each, in parts of like length.
+    """Captions of the pictures of an `ImageBatch`, as many of each, sorted by length.
 
     `order` says which picture each is of, `items` of which item `[captions]`.
     """
 
-    parts: list[WordBatch]
+    words: WordBatch
     order: torch.Tensor
     items: torch.Tensor
 
@@ -134,10 +133,10 @@ class JointTask:
         items *= len(pictures.rgba) // len(items)
         captioned = [place for place, item in enumerate(items) if corpus.has_caption(item)]
         shown = np.repeat(captioned, self.params.captions)
-        words = [corpus.dropped(corpus.caption(items[place], rng), rng, self.params.window_words) for place in shown]
-        parts, order = in_parts(corpus.tokenizer, words, PARTS)
+        dropped = [corpus.dropped(corpus.caption(items[place], rng), rng, self.params.window_words) for place in shown]
+        words, order = training_batch(corpus.tokenizer, dropped)
         places = torch.from_numpy(shown[order])
-        return CaptionBatch(parts, places, pictures.items[places % len(pictures.items)])
+        return CaptionBatch(words, places, pictures.items[places % len(pictures.items)])
 
     def _draw_compositions(self, rng: np.random.Generator) -> ComposedBatch:
         places = rng.integers(0, len(self.data.compositions), COMPOSED_BATCH)
@@ -150,7 +149,7 @@ class JointTask:
 
     def __call__(self, batch: JointBatch) -> tuple[torch.Tensor, dict[str, float], int]:
         """Weighted sum of the losses of all kinds that are trained."""
-        vectors = embed_parts(self._embed, batch.texts, self.proxy_loss.proxies.device, self.params.chunk_size)
+        vectors = self._encode(batch.texts.words)
         terms = text_terms(vectors, batch.texts, self.proxy_loss, self.text_contrast, self.params)
         (loss, report), samples = weighted_sum(terms), len(batch.texts.texts)
         if batch.pictures is not None:
@@ -185,24 +184,23 @@ class JointTask:
         return self.retriever.embed(words, learn_nlu=False)
 
     def _encode(self, words: WordBatch) -> torch.Tensor:
-        return encode(self._embed, words, self.params.chunk_size)
+        return encode(self._embed, words.to(self.proxy_loss.proxies.device), self.params.chunk_size)
 
     def _utterance_losses(self, batch: NluBatch) -> tuple[torch.Tensor, torch.Tensor, dict[str, float]]:
         """Utterances teach understanding, and those that ask for an item its proxy, from one forward pass."""
         device = self.proxy_loss.proxies.device
-        found = [encode_all(self._understand, part.to(device), self.params.chunk_size) for part in batch.parts]
-        vectors, intents, tags = zip(*found, strict=True)
+        vectors, intents, tags = encode_all(self._understand, batch.words.to(device), self.params.chunk_size)
         nlu, report = nlu_losses(intents, tags, batch)
-        return asked_loss(torch.cat(vectors), batch.items, self.proxy_loss), nlu, report
+        return asked_loss(vectors, batch.items, self.proxy_loss), nlu, report
 
     def _understand(self, words: WordBatch) -> tuple[torch.Tensor, ...]:
-        """Unit vectors `[part, dim]`, logits of intents `[part, intents]` and of tags `[part, tokens, tags]`."""
+        """Unit vectors `[batch, dim]`, logits of intents `[batch, intents]` and of tags `[batch, tokens, tags]`."""
         vectors, nlu = self.retriever.embed_words(words)
         return vectors, nlu.intent_logits, nlu.tag_logits
 
     def _caption_loss(self, pictures: torch.Tensor, batch: CaptionBatch) -> torch.Tensor:
         """Contrast of every picture `[pictures, dim]` with its caption, the other captions of the batch against it."""
-        captions = torch.cat([self._encode(part.to(pictures.device)) for part in batch.parts])
+        captions = self._encode(batch.words)
         shown, items = pictures[batch.order.to(pictures.device)], batch.items.to(pictures.device)
         loss: torch.Tensor = self.caption_contrast(shown, captions, items)
         return loss
@@ -211,7 +209,6 @@ class JointTask:
         device = self.proxy_loss.proxies.device
         chunk_size = chunk_of(self.retriever.image_encoder, self.params.chunk_size)
         image = encode(self.retriever.embed_pixels, augment(batch.rgba.to(device)), chunk_size)
-        vectors = self.retriever.embed_composed(image, self._encode(batch.words.to(device)))
-        targets = F.one_hot(batch.variants.to(device), len(self.proxy_loss.proxies)).float()
-        loss: torch.Tensor = self.proxy_loss(vectors, targets)
+        vectors = self.retriever.embed_composed(image, self._encode(batch.words))
+        loss: torch.Tensor = self.proxy_loss(vectors, batch.variants.to(device))
         return loss

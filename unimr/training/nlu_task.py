@@ -16,14 +16,12 @@ from unimr.data.mixture import draw_shares
 from unimr.data.text import segment
 from unimr.model.nlu import CATALOGUE_LABELS, Labels, tag_words
 from unimr.model.retriever import UnifiedRetriever
-from unimr.model.tokenizer import Tokenizer, WordBatch, in_parts
+from unimr.model.tokenizer import Tokenizer, WordBatch, training_batch
 from unimr.params import TrainNluParams
 from unimr.training.corpus import drawn_by
 from unimr.training.encode import encode_all
 from unimr.training.losses.proxy import ProxyLoss
 
-PARTS = 3
-"""A batch is sorted by length and encoded in so many parts: less padding."""
 NO_TAG = -100
 """Label of padding, which the loss leaves out."""
 LABEL_SMOOTHING = 0.05
@@ -33,17 +31,17 @@ TAG_WEIGHT = 3.0
 
 @dataclass(frozen=True, repr=False)
 class NluBatch:
-    """Utterances in parts of like length.
+    """Utterances, sorted by length.
 
     Attributes:
-        parts: the words of each part.
-        tags: BIO tags of the words of each part `[part, tokens]`.
-        intents: of all utterances, part after part `[batch]`.
+        words: their words.
+        tags: BIO tag of every word `[batch, tokens]`.
+        intents: of every utterance `[batch]`.
         items: the item each asks for, -1 if none `[batch]`.
     """
 
-    parts: list[WordBatch]
-    tags: list[torch.Tensor]
+    words: WordBatch
+    tags: torch.Tensor
     intents: torch.Tensor
     items: torch.Tensor
     texts: list[str]
@@ -82,12 +80,11 @@ class UtteranceSet:
     def batch(self, size: int, rng: np.random.Generator) -> NluBatch:
         """Random utterances."""
         drawn = drawn_by(self._shares, len(self.texts), size, rng)
-        parts, order = in_parts(self.tokenizer, [self.words[number] for number in drawn], PARTS)
+        words, order = training_batch(self.tokenizer, [self.words[number] for number in drawn])
         numbers = drawn[order]
-        ends = np.cumsum([len(part.mask) for part in parts])[:-1]
         return NluBatch(
-            parts,
-            [self._padded_tags(of, part.mask) for of, part in zip(np.split(numbers, ends), parts, strict=True)],
+            words,
+            self._padded_tags(numbers, words.layout.mask),
             torch.from_numpy(self.intents[numbers]),
             torch.from_numpy(self.items[numbers]),
             [self.texts[number] for number in numbers],
@@ -100,15 +97,13 @@ class UtteranceSet:
 
 
 def nlu_losses(
-    intent_logits: Sequence[torch.Tensor], tag_logits: Sequence[torch.Tensor], batch: NluBatch
+    intent_logits: torch.Tensor, tag_logits: torch.Tensor, batch: NluBatch
 ) -> tuple[torch.Tensor, dict[str, float]]:
-    """Cross-entropy of the intents plus, weighted, of the tags of all words; logits for each part of the batch."""
-    device = intent_logits[0].device
-    intents = torch.cat(list(intent_logits)).float()
-    intent = F.cross_entropy(intents, batch.intents.to(device), label_smoothing=LABEL_SMOOTHING)
-    logits = torch.cat([found.flatten(0, 1) for found in tag_logits]).float()
-    tags = torch.cat([part.flatten() for part in batch.tags]).to(device)
-    tag = F.cross_entropy(logits, tags, ignore_index=NO_TAG)
+    """Cross-entropy of the intents `[batch, intents]` plus, weighted, of the tags of words `[batch, tokens, tags]`."""
+    device = intent_logits.device
+    intent = F.cross_entropy(intent_logits.float(), batch.intents.to(device), label_smoothing=LABEL_SMOOTHING)
+    logits = tag_logits.flatten(0, 1).float()
+    tag = F.cross_entropy(logits, batch.tags.flatten().to(device), ignore_index=NO_TAG)
     return intent + TAG_WEIGHT * tag, {"intent": float(intent.detach()), "slots": float(tag.detach())}
 
 
@@ -119,9 +114,7 @@ def asked_loss(vectors: torch.Tensor, items: torch.Tensor, proxy_loss: ProxyLoss
     """
     if bool((items < 0).all()):
         return vectors.new_zeros(())
-    items = items.to(vectors.device)
-    targets = F.one_hot(items.clamp_min(0), len(proxy_loss.proxies)).float() * (items >= 0)[:, None]
-    loss: torch.Tensor = proxy_loss(vectors, targets)
+    loss: torch.Tensor = proxy_loss(vectors, items.to(vectors.device))
     return loss
 
 
@@ -154,14 +147,13 @@ class NluTask:
         device = self.model.device
         self.model.text_projection.to(device)
         self.proxy_loss.to(device)
-        found = [encode_all(self._understand, part.to(device), self.params.chunk_size) for part in batch.parts]
-        vectors, intents, tags = zip(*found, strict=True)
+        vectors, intents, tags = encode_all(self._understand, batch.words.to(device), self.params.chunk_size)
         loss, report = nlu_losses(intents, tags, batch)
-        asked = asked_loss(torch.cat(vectors), batch.items, self.proxy_loss)
+        asked = asked_loss(vectors, batch.items, self.proxy_loss)
         return loss + self.params.asked_weight * asked, report | {"asked": float(asked.detach())}, len(batch.texts)
 
     def _understand(self, words: WordBatch) -> tuple[torch.Tensor, ...]:
-        """Unit vectors `[part, dim]`, logits of intents `[part, intents]` and of tags `[part, tokens, tags]`."""
+        """Unit vectors `[batch, dim]`, logits of intents `[batch, intents]` and of tags `[batch, tokens, tags]`."""
         text = self.model.text_encoder(words)
         nlu = self.model.nlu(text)
         return self.model.project(text.pooled), nlu.intent_logits, nlu.tag_logits

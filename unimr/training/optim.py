@@ -43,7 +43,7 @@ class RowwiseAdagrad(Optimizer):
             state["squares"] = torch.zeros(len(table), device=table.device)
         gradient = table.grad.coalesce()  # type: ignore[union-attr]
         rows, values = gradient.indices()[0], gradient.values()
-        squares = state["squares"][rows] + values.square().mean(dim=1)
+        squares = state["squares"][rows] + torch.linalg.vector_norm(values, dim=1).square() / values.shape[1]
         state["squares"][rows] = squares
         table.index_add_(0, rows, values * (-learning_rate / (squares.sqrt() + 1e-8))[:, None])
 

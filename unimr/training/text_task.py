@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import nn
 from unimr.model.encoders import ImageEncoder, make_text_encoder
 from unimr.model.image_encoder import on_background
 from unimr.model.text_encoder import NgramTextEncoder
-from unimr.model.tokenizer import NgramTokenizer, WordBatch, in_parts
+from unimr.model.tokenizer import NgramTokenizer, WordBatch, training_batch
 from unimr.model_params import ModelParams
 from unimr.params import TrainOnTextsParams, TrainTextParams
 from unimr.training.augment import augment
@@ -25,24 +25,22 @@ from unimr.training.losses.similarity import SimilarityLoss
 from unimr.training.pictures import Pictures
 from unimr.training.teacher import Teacher
 
-PARTS = 3
-"""A batch is sorted by length and encoded in so many parts: less padding."""
 PICTURES_AT_A_TIME = 256
 
 
 @dataclass(frozen=True, repr=False)
 class TextBatch:
-    """Texts in parts of like length.
+    """Texts, sorted by length.
 
     Attributes:
-        parts: the words of each part.
-        texts: the texts, part after part.
+        words: their words.
+        texts: the texts.
         numbers: their places in the corpus `[batch]`.
         targets: share of each item in each text `[batch, items]`; None where they are not compared with proxies.
         pairs: of the texts that are compared with each other; None where they are not.
     """
 
-    parts: list[WordBatch]
+    words: WordBatch
     texts: list[str]
     numbers: np.ndarray
     targets: torch.Tensor | None
@@ -78,15 +76,15 @@ def draw_texts(corpus: TextCorpus, params: TrainOnTextsParams, rng: np.random.Ge
     if paired:
         items, partners = corpus.partners(drawn, rng)
         numbers = np.concatenate([drawn, partners])
-    words = [corpus.dropped(number, rng, params.window_words) for number in numbers]
-    parts, order = in_parts(corpus.tokenizer, words, PARTS)
+    dropped = [corpus.dropped(number, rng, params.window_words) for number in numbers]
+    words, order = training_batch(corpus.tokenizer, dropped)
     pairs = None
     if paired:
         places, related = torch.from_numpy(np.argsort(order)), corpus.related(drawn, items)
         pairs = TextPairs(places[: len(drawn)], places[len(drawn) :], torch.from_numpy(items), related)
     numbers = numbers[order]
     targets = corpus.targets(numbers) if params.proxy_weight else None
-    return TextBatch(parts, [corpus.texts[number] for number in numbers], numbers, targets, pairs)
+    return TextBatch(words, [corpus.texts[number] for number in numbers], numbers, targets, pairs)
 
 
 @dataclass(frozen=True)
@@ -121,13 +119,6 @@ def text_terms(
         pairs = contrast(vectors[left], vectors[right], items, batch.pairs.related.to(device))
         terms.append(Term("pairs", params.contrast_weight, pairs))
     return terms
-
-
-def embed_parts(
-    embed: Callable[[WordBatch], torch.Tensor], batch: TextBatch, device: torch.device, chunk_size: int
-) -> torch.Tensor:
-    """Vectors of a batch, embedded part by part `[batch, dim]`."""
-    return torch.cat([encode(embed, part.to(device), chunk_size) for part in batch.parts])
 
 
 @dataclass(frozen=True)
@@ -213,7 +204,7 @@ class TextTask:
     def __call__(self, batch: TextPictureBatch) -> tuple[torch.Tensor, dict[str, float], int]:
         """Proxy loss of the texts plus that of the pictures, plus the contrast of pairs and the teacher's."""
         proxies = self.proxy_loss.proxies
-        texts = embed_parts(self._embed, batch.texts, proxies.device, self.params.chunk_size)
+        texts = encode(self._embed, batch.texts.words.to(proxies.device), self.params.chunk_size)
         terms = text_terms(texts, batch.texts, self.proxy_loss, self.contrast, self.params)
         if self.pictures is not None and batch.pictures is not None:
             image = self._picture_loss(self.pictures, batch.pictures)
@@ -225,9 +216,8 @@ class TextTask:
 
     def _picture_loss(self, pictures: PictureVectors, numbers: torch.Tensor) -> torch.Tensor:
         """Proxy loss of picture vectors by number `[pictures]`."""
-        proxies = self.proxy_loss.proxies
-        targets = F.one_hot(pictures.items[numbers].to(proxies.device), len(proxies)).float()
-        loss: torch.Tensor = self.proxy_loss(pictures.vectors[numbers].to(proxies.device), targets)
+        device = self.proxy_loss.proxies.device
+        loss: torch.Tensor = self.proxy_loss(pictures.vectors[numbers].to(device), pictures.items[numbers].to(device))
         return loss
 
     def _embed(self, words: WordBatch) -> torch.Tensor:

@@ -60,22 +60,15 @@ def wrap(retriever: UnifiedRetriever, tokenizer: NgramTokenizer) -> SentenceTran
             super().__init__()
             self.encoder, self.projection = retriever.text_encoder, retriever.text_projection
 
-        def preprocess(self, inputs: Sequence[str], prompt: str | None = None, **_: object) -> dict[str, torch.Tensor]:
+        def preprocess(self, inputs: Sequence[str], prompt: str | None = None, **_: object) -> dict[str, Any]:
             """Texts into the features that `forward` takes."""
             words = [tokenizer.words(f"{prompt or ''}{text}") for text in inputs]
             batch = tokenizer.batch(words, few_shapes=True)
-            # The library takes features by these names.
-            return {
-                "input_ids": batch.words,
-                "attention_mask": batch.mask,
-                "buckets": batch.buckets,
-                "offsets": batch.offsets,
-            }
+            return {"input_ids": batch.words, "batch": batch}  # the library knows a text by its `input_ids`
 
         def forward(self, features: dict[str, Any], **_: object) -> dict[str, Any]:
             """Adds `sentence_embedding` to the features."""
-            names = ("buckets", "offsets", "input_ids", "attention_mask")
-            batch = NgramBatch(*(features[name] for name in names))
+            batch: NgramBatch = features["batch"].to(retriever.device)
             return features | {"sentence_embedding": retriever.embed_words_alone(batch)}
 
         def save(self, output_path: str, *_: object, **__: object) -> None:

@@ -28,15 +28,16 @@ class ProxyLoss(nn.Module):
 
     Inputs:
         embeddings: `[batch, dim]`, unit length.
-        targets: share of each item in each embedding `[batch, items]`, the shares of a row sum to 1; -1 where the
-            item is neither a positive nor a negative of the embedding. A row of zeros does not count.
+        targets: the number of the item of each embedding `[batch]`, -1 for one that does not count. Or, where they
+            may belong to several, the share of each item in each embedding `[batch, items]`: the shares of a row sum
+            to 1; -1 where the item is neither a positive nor a negative; a row of zeros does not count.
 
     Relation to the other losses: `InfoNCELoss` contrasts the members of a batch with each other and needs no list of
     items; it is for catalogues too large to count.
 
     Example:
         >>> loss = ProxyLoss(items=3, dim=4, matryoshka_dims=[2, 4])
-        >>> loss(F.normalize(torch.randn(2, 4), dim=-1), torch.eye(3)[:2]).ndim
+        >>> loss(F.normalize(torch.randn(2, 4), dim=-1), torch.tensor([0, 2])).ndim
         0
     """
 
@@ -52,12 +53,20 @@ class ProxyLoss(nn.Module):
     def forward(self, embeddings: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Mean loss over the rows that count and the Matryoshka dimensions, a scalar."""
         scale = self.log_inverse_temperature.clamp(max=self.max_log_inverse_temperature).exp()
-        shares, excluded = targets.clamp_min(0), targets < 0
-        counted = shares.any(-1).sum().clamp_min(1)
         losses = []
         for dim in self.matryoshka_dims:
             left, right = F.normalize(embeddings[:, :dim], dim=-1), F.normalize(self.proxies[:, :dim], dim=-1)
-            logits = (left @ right.T).float() * scale  # [batch, items]
-            logits = logits.masked_fill(excluded, -1e4)
-            losses.append(-(shares * logits.log_softmax(-1)).sum() / counted)
+            logits = ((left * scale) @ right.T).float()  # [batch, items]
+            losses.append(_by_number(logits, targets) if targets.ndim == 1 else _by_share(logits, targets))
         return torch.stack(losses).mean()
+
+
+def _by_number(logits: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+    total = F.cross_entropy(logits, items, ignore_index=-1, reduction="sum")
+    return total / (items >= 0).sum().clamp_min(1)
+
+
+def _by_share(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    shares = targets.clamp_min(0)
+    total = -(shares * logits.masked_fill(targets < 0, -1e4).log_softmax(-1)).sum()
+    return total / shares.any(-1).sum().clamp_min(1)
