@@ -154,7 +154,7 @@ class _WeightedSums(torch.autograd.Function):
     """Weighted sums of rows of a table, bag by bag, with a sparse gradient: a batch touches a small part of the rows.
 
     The gradient of a row is the weighted sum of those of the bags it is in: bags again. The one that torch has for
-    `embedding_bag` holds a row for every n-gram of the batch, to be sorted and summed in one thread: ten times as slow.
+    `embedding_bag` holds a row for every n-gram of the batch, still to be sorted and summed: it takes twice as long.
     """
 
     @staticmethod
