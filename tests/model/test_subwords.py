@@ -129,3 +129,13 @@ def test_a_damaged_tokenizer_is_named(folder, tmp_path):
     (tmp_path / "tokenizer.json").write_text((folder / "tokenizer.json").read_text()[:200])
     with pytest.raises(UnimrError, match=r"The tokenizer .*tokenizer\.json is damaged"):
         read_tokenizer(params_of(tmp_path))
+
+
+@pytest.mark.parametrize("own", [slice(0, 2), slice(1, 3), slice(2, 4), slice(3, 9)])
+def test_some_rows_of_a_batch_in_parts_are_those_of_their_texts(tokenizer, own):
+    words = sorted((tokenizer.words(text) for text in ("cat", "a red cat", "red", TEXTS[-1])), key=len)
+    rows, whole = tokenizer.batch(words, cuts=[2], few_shapes=True).rows(own), tokenizer.batch(words)
+    assert [len(part.ids) for part in rows.parts] == np.diff(rows.layout.bounds).tolist()
+    found = [part.ids[row][part.attention[row]].tolist() for part in rows.parts for row in range(len(part.ids))]
+    assert found == [ids_of(whole, row) for row in range(4)[own]]
+    assert [part.members.shape[1] for part in rows.parts] == list(rows.layout.widths)
