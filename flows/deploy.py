@@ -21,9 +21,10 @@ import typer
 from prefect import Flow, get_client
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate, WorkPoolCreate
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions, StateType
 from prefect.client.schemas.schedules import CronSchedule
-from prefect.events import AutomationCore, EventTrigger
+from prefect.events import AutomationCore, Event, EventTrigger, Resource
 from prefect.events.actions import ChangeFlowRunState, RunDeployment
 from prefect.events.schemas.automations import Posture
 from prefect.exceptions import ObjectNotFound
@@ -43,19 +44,24 @@ ROOT = Path(__file__).resolve().parents[1]
 """The project folder: where the runs of a work pool of type `process` work."""
 TAGS = ["unimr"]
 LOST = "No sign of life: the worker, its machine or the network is gone"
+HEARTBEAT = "prefect.flow-run.heartbeat"
 HEARTBEATS_LOST = timedelta(seconds=80)
 """Without a heartbeat (one every 30 s, see prefect.toml) after which a run is lost."""
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """A flow as it is offered in the UI. `cron` is in UTC; an inactive schedule waits to be switched on."""
+    """A flow as it is offered in the UI. `cron` is in UTC; an inactive schedule waits to be switched on.
+
+    `alone`: one run at a time; another one waits, and asks every 30 seconds whether it is its turn.
+    """
 
     name: str
     flow: Flow[..., Any]
     description: str
     cron: str | None = None
     active: bool = True
+    alone: bool = True
 
     @property
     def full_name(self) -> str:
@@ -97,6 +103,7 @@ GUARD = Deployment(
     guard,
     f"Is started by an automation after each failed retraining. Pauses the schedule after {FAILURES} failures in a "
     f"row and raises the event `{PAUSED_EVENT}`: make an automation on it to be told.",
+    alone=False,  # each looks at its own failure; in a row, the one that pauses would come a minute late
 )
 STUDY = Deployment(
     "claims",
@@ -121,6 +128,7 @@ def deploy() -> None:
         ids = {each.full_name: ensure_deployment(client, each, params) for each in DEPLOYMENTS}
         for automation in automations(client, ids):
             ensure_automation(client, automation)
+        expect_signs_of_life(client)
 
 
 def ensure_pool(client: SyncPrefectClient, params: DeployParams) -> None:
@@ -163,7 +171,7 @@ def ensure_deployment(client: SyncPrefectClient, wanted: Deployment, params: Dep
             flow_id=client.create_flow_from_name(wanted.flow.name),
             name=wanted.name,
             schedules=_schedules(wanted),
-            concurrency_limit=1,
+            concurrency_limit=1 if wanted.alone else None,
             concurrency_options=ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy.ENQUEUE),
             enforce_parameter_schema=True,
             **of_code,
@@ -211,7 +219,7 @@ def _end_lost_runs() -> AutomationCore:
         name="A lost run has crashed",
         description="A run that gives no sign of life any more is marked as crashed, so that the next one can start.",
         trigger=EventTrigger(
-            after={"prefect.flow-run.heartbeat"},
+            after={HEARTBEAT},
             expect={"prefect.flow-run.*"},  # heartbeats and changes of state, which may have any name
             match={"prefect.resource.id": "prefect.flow-run.*"},
             for_each={"prefect.resource.id"},
@@ -261,6 +269,18 @@ def ensure_automation(client: SyncPrefectClient, wanted: AutomationCore) -> None
     wanted.enabled = found[0].enabled
     if found[0].model_dump(include=set(AutomationCore.model_fields)) != wanted.model_dump():
         client.update_automation(found[0].id, wanted)
+
+
+def expect_signs_of_life(client: SyncPrefectClient) -> None:
+    """Begin to wait for every run that is said to go on, so that one that does not is found to be lost.
+
+    A server that dies forgets what it heard in its last seconds: that a run has begun to give signs of life, too.
+    """
+    going_on = FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.CANCELLING])
+    runs = client.read_flow_runs(flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=going_on)))
+    who = [Resource({"prefect.resource.id": f"prefect.flow-run.{run.id}"}) for run in runs]
+    signs = [Event(event=HEARTBEAT, resource=each) for each in who]
+    client.request("POST", "/events", json=[sign.model_dump(mode="json") for sign in signs])
 
 
 def main() -> int:

@@ -21,7 +21,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.events import emit_event
 from prefect.states import Completed
 
-from unimr.processes import die_with_parent
+from flows.ending import end_with_worker
 
 PAUSED_EVENT = "unimr.retraining.paused"
 FAILURES = 3
@@ -34,7 +34,7 @@ def guard(flow_run_id: UUID) -> State:
 
     A person who resumes the schedule has three more attempts.
     """
-    die_with_parent()
+    end_with_worker()
     with get_client(sync_client=True) as client:
         run = client.read_flow_run(flow_run_id)
         count = failures_in_a_row(client, run)

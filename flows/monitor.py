@@ -9,11 +9,11 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.events import emit_event
 from prefect.states import Completed, Failed
 
+from flows.ending import end_with_worker
 from unimr.config import load_params
 from unimr.files import write_json
 from unimr.monitoring.health import REPORT, check_health
 from unimr.monitoring.monitor import PAGE, look
-from unimr.processes import die_with_parent
 
 DRIFT_EVENT = "unimr.drift.detected"
 RESOURCE = {"prefect.resource.id": "unimr.retrieval", "prefect.resource.name": "unimr retrieval"}
@@ -22,7 +22,7 @@ RESOURCE = {"prefect.resource.id": "unimr.retrieval", "prefect.resource.name": "
 @flow(name="monitor")
 def monitor() -> State:
     """Check the live index and its traffic. Stale or drifted: an event that starts a retraining. Broken: a failure."""
-    die_with_parent()
+    end_with_worker()
     root = Path()
     params = load_params(root)
     health = check_health(params.monitor, root)

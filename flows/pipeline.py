@@ -15,11 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from flows.artifacts import Published, TrainingProgress, show_figures, show_reports, show_sheet
 from flows.dvc import StageRun, only_writer, run_stage, stages, unchanged_stages
+from flows.ending import end_with_worker
 from flows.overrides import overridden
 from unimr.config import place_overrides
 from unimr.files import read_json
 from unimr.index.publish import confirm
-from unimr.processes import die_with_parent
 
 Stage = Literal[
     "fetch", "prepare", "validate", "train_image", "train_text", "train_nlu", "train_joint",
@@ -54,7 +54,7 @@ def run_name() -> str:
 @flow(name="pipeline", flow_run_name=run_name)
 def pipeline(parameters: PipelineParameters = PipelineParameters()) -> State:  # noqa: B008 (never changed)
     """Bring everything up to date, from the data to the published index; only what has changed is run."""
-    die_with_parent()  # with the worker: what runs here is then known, and the next worker can start
+    end_with_worker()  # with the worker: what runs here is then known, and the next worker can start
     log, root = get_run_logger().info, Path()
     overrides = ({"profile": parameters.profile} if parameters.profile else {}) | parameters.overrides
     if overrides:

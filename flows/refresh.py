@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from flows.artifacts import Published
 from flows.dvc import StageRun, only_writer
+from flows.ending import end_with_worker
 from flows.overrides import overridden
 from flows.pipeline import final_state, run_as_task, run_name
 from unimr.config import load_params
@@ -26,7 +27,6 @@ from unimr.errors import UnimrError
 from unimr.index.changes import ItemChanges, item_changes, item_digests
 from unimr.index.embed import MODEL, TABLES
 from unimr.index.embedding_cache import last_counts
-from unimr.processes import die_with_parent
 
 STAGES = ("prepare", "validate", "embed", "index")
 NAMED_ITEMS = 10
@@ -49,7 +49,7 @@ class RefreshParameters(BaseModel):
 @flow(name="refresh", flow_run_name=run_name)
 def refresh(parameters: RefreshParameters = RefreshParameters()) -> State:  # noqa: B008 (never changed)
     """Take in new, changed and removed items, embed only what is new, and publish; nothing is trained."""
-    die_with_parent()
+    end_with_worker()
     log, root = get_run_logger().info, Path()
     with only_writer(runtime.flow_run.name, log, root), overridden({}, log, root):
         if not (root / MODEL).exists():

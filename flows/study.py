@@ -9,8 +9,8 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.states import Completed
 from pydantic import BaseModel, ConfigDict, Field
 
+from flows.ending import end_with_worker
 from flows.pipeline import run_name
-from unimr.processes import die_with_parent
 from unimr.study.study import page_path, run_study
 
 
@@ -28,7 +28,7 @@ class StudyParameters(BaseModel):
 @flow(name="study", flow_run_name=run_name)
 def study(parameters: StudyParameters = StudyParameters()) -> State:  # noqa: B008 (never changed)
     """Train every variant and peer with every seed, compare them, and show what came out."""
-    die_with_parent()
+    end_with_worker()
     root, log = Path(), get_run_logger().info
     said = run_study(root, parameters.profile, parameters.seeds, parameters.jobs, log)
     page = page_path(root, parameters.profile).resolve()

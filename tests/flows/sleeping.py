@@ -9,7 +9,7 @@ from pathlib import Path
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from unimr.processes import die_with_parent
+from flows.ending import end_with_worker
 
 STAGE = """
 import signal, sys, time
@@ -30,7 +30,7 @@ notes.open("a").write("done\\n")
 @flow(name="sleeping")
 def sleeping(notes: str, seconds: float = 1.0, stages: int = 2, fails: bool = False) -> None:
     """Sleep in `stages` processes, one after another; each writes down what becomes of it."""
-    die_with_parent()
+    end_with_worker()
     for _ in range(stages):
         sleep(notes, seconds)
     if fails:

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,12 @@ import yaml
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
+from prefect.states import Running, Scheduled
 
 from flows import deploy
 from unimr.errors import UnimrError
+
+from .conftest import wait_until
 
 PROJECT = Path(__file__).parents[2]
 AUTOMATIONS = ("Drift starts a retraining", "A lost run has crashed", "Failed retrainings are counted")
@@ -52,10 +56,11 @@ def test_every_deployment_is_there_as_it_is_described(deployed):
     for each in found.values():
         assert each.tags == ["unimr"]
         assert len(each.description) > 100
-        assert each.global_concurrency_limit.limit == 1
         assert each.concurrency_options.collision_strategy == "ENQUEUE"
         assert each.work_pool_name == "local"
         assert each.version == deploy.code_version() != ""
+    assert {name for name, each in found.items() if each.global_concurrency_limit is None} == {"guard/failures"}
+    assert {each.global_concurrency_limit.limit for each in found.values() if each.global_concurrency_limit} == {1}
     schedules = {name: [(each.schedule.cron, each.active) for each in it.schedules] for name, it in found.items()}
     assert schedules == {
         "pipeline/retrain": [("0 3 * * 0", True)],
@@ -152,6 +157,23 @@ def test_a_pool_of_containers_gets_the_image_and_works_in_its_folder(deployed, r
         assert each.work_pool_name == f"of-{kind}"
         assert each.job_variables == {"image": "unimr:7", "env": {"A": "b"}}
         assert [next(iter(step.values()))["directory"] for step in each.pull_steps] == ["."]
+
+
+def test_a_run_that_is_said_to_go_on_has_to_give_a_sign_of_life_from_now_on(deployed):
+    retrain = deployed.read_deployment_by_name("pipeline/retrain").id
+    later = Scheduled(scheduled_time=datetime.now(UTC) + timedelta(days=1))
+    runs = [deployed.create_flow_run_from_deployment(retrain, state=later) for _ in range(2)]
+    deployed.set_flow_run_state(runs[0].id, Running(), force=True)
+    deploy.deploy()
+
+    def waited_for():
+        found = {"filter": {"event": {"name": [deploy.HEARTBEAT]}}}
+        events = deployed.request("POST", "/events/filter", json=found).json()["events"]
+        return {each["resource"]["prefect.resource.id"] for each in events} & {f"prefect.flow-run.{x.id}" for x in runs}
+
+    wait_until(lambda: waited_for() == {f"prefect.flow-run.{runs[0].id}"}, 30)
+    for run in runs:
+        deployed.delete_flow_run(run.id)
 
 
 def test_processes_work_in_the_project_folder(deployed):

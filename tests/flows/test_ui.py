@@ -11,12 +11,13 @@ import subprocess
 import sys
 import time
 import urllib.request
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
 import pytest
 from prefect.events import Event
-from prefect.states import Failed
+from prefect.states import Failed, Running, Scheduled
 
 from flows.services import Service
 from tests.system.checkout import ROOT
@@ -142,8 +143,9 @@ def test_drift_starts_a_retraining_with_the_reason(running):
 def test_three_failures_in_a_row_pause_the_schedule(running):
     with running.client() as client:
         retrain = client.read_deployment_by_name("pipeline/retrain").id
+        later = datetime.now(UTC) + timedelta(days=1)  # no worker takes it up in the meantime
         for _ in range(3):
-            run = client.create_flow_run_from_deployment(retrain)
+            run = client.create_flow_run_from_deployment(retrain, state=Scheduled(scheduled_time=later))
             client.set_flow_run_state(run.id, Failed(message="no data"), force=True)
         assert wait_until(lambda: client.read_deployment(retrain).paused, 120) < 120
         client.resume_deployment(retrain)
@@ -252,6 +254,24 @@ def test_when_it_is_killed_itself_the_others_end_and_the_run_tells_the_next_serv
     with running.client() as client:
         wait_for_state(client, run, "Crashed", 200)
     assert psutil.wait_procs(left, timeout=TELL_SECONDS)[1] == []
+
+
+@pytest.mark.slow
+def test_a_run_whose_beginning_a_killed_server_forgot_has_crashed(running):
+    """Nobody waits for a sign of life of it until the factory starts again."""
+    with running.client() as client:
+        run = client.create_flow_run_from_deployment(
+            client.read_deployment_by_name("monitor/daily").id,
+            state=Scheduled(scheduled_time=datetime.now(UTC) + timedelta(days=1)),
+        )
+        client.set_flow_run_state(run.id, Running(), force=True)
+    running.stop(signal.SIGKILL)
+    running.process = start_ui(
+        running.root, PREFECT_SERVER_API_PORT=running.url.split(":")[2].removesuffix("/api")
+    ).process
+    with running.client() as client:
+        wait_for_state(client, run, "Crashed", 120)
+        assert client.read_flow_run(run.id).state.message.startswith("No sign of life")
 
 
 @pytest.mark.slow
