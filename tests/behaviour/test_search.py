@@ -34,6 +34,17 @@ def test_every_item_is_found_by_its_own_name(engine: SearchEngine) -> None:
     assert len(missed) <= (1 - share(engine, 0.98, 0.95)) * len(names), missed[:20]
 
 
+def test_the_first_result_for_a_whole_name_has_that_name(engine: SearchEngine) -> None:
+    items = engine.catalogue.item_ids[:: max(1, len(engine.catalogue.item_ids) // 60)]
+    names = [engine.catalogue.title(item, lang) for item in items for lang in ("en", "de", "es", "zh", "ar")]
+    other = [name for name in names if name not in names_of(engine, engine.search(name, k=1).hits[0].item_id)]
+    assert len(other) <= 0.01 * len(names), other
+
+
+def names_of(engine: SearchEngine, item: str) -> list[str]:
+    return list(engine.catalogue.items[item]["names"].values())
+
+
 def test_politeness_does_not_change_the_top_result(engine: SearchEngine) -> None:
     names = base_names(engine, 60)
     same = [found(engine, name)[:1] == found(engine, POLITE.format(name))[:1] for name in names.values()]

@@ -1,9 +1,10 @@
 """Pretrained encoders on the default catalogue, with all-MiniLM-L6-v2: the tables of docs/encoders.md.
 
     python -m tests.bench.encoders VARIANT SEED    in a project folder whose data and train_image are done
+    python -m tests.bench.encoders table           what all runs so far found, as `metrics/encoders.json` and a table
 
-Prints a row: the text stages and stage 3 are run in a folder of their own (`.work/encoders/`), and the final model is
-measured on the test queries. `as_it_is` measures MiniLM without any training.
+A run does the text stages and stage 3 in a folder of their own (`.work/encoders/`) and measures the final model on the
+test queries; a run that is done is not done again. `as_it_is` measures MiniLM without any training.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import logging
 import shutil
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from unimr.config import load_params
 from unimr.evaluation.measure import Options, measure, picture_bytes
 from unimr.evaluation.scoring import Encoder
 from unimr.evaluation.tasks import Tables
+from unimr.files import read_json, write_json
 from unimr.model.retriever import UnifiedRetriever
 from unimr.training import stages
 
@@ -85,36 +86,58 @@ def train(variant: str, seed: int, project: Path) -> UnifiedRetriever:
     return model
 
 
-def row(model: Any, tables: Tables, tasks: tuple[str, ...]) -> str:
-    """The model's MRR by task, English apart, and what it understands."""
+def scores(model: Any, tables: Tables, tasks: tuple[str, ...]) -> dict[str, float]:
+    """The model's MRR by task, English and the other languages apart, and what it understands."""
     found = measure(
         Encoder(model, picture_bytes(tables)),
         tables,
-        Options(samples=1000, only=tasks, limit_per_language=PER_LANGUAGE),
+        Options(only=tasks, limit_per_language=PER_LANGUAGE),
     ).metrics()
-    cells = []
+    made: dict[str, float] = {}
     for task in [task for task in tasks if task != "nlu"]:
         by_language = dict(found[task]["mrr_by_language"])
-        english = by_language.pop("en", None)
-        interval = f"{found[task]['mrr_low']:.3f}-{found[task]['mrr_high']:.3f}"
-        cells.append(f"{task} {found[task]['mrr']:.3f} ({interval}, n {found[task]['n']:,})")
-        if english is not None:
-            cells.append(f"en {english:.3f}, others {np.mean(list(by_language.values())):.3f}")
+        if "en" in by_language:
+            made[f"{task}, English"] = by_language.pop("en")
+        made[f"{task}, other languages"] = float(np.mean(list(by_language.values())))
     if "nlu" in found:
-        cells.append(f"intents {found['nlu']['intent_accuracy']:.3f} slots {found['nlu']['slot_f1']:.3f}")
-    return "; ".join(cells)
+        made |= {"intent accuracy": found["nlu"]["intent_accuracy"], "slot F1": found["nlu"]["slot_f1"]}
+    return made
+
+
+def table(project: Path) -> str:
+    """Mean over the seeds, with the lowest and the highest; written to `metrics/encoders.json` too."""
+    rows: dict[str, dict[str, list[float]]] = {}
+    for path in sorted((_folder(project) / "results").glob("*.json")):
+        for name, score in read_json(path).items():
+            rows.setdefault(path.stem.rsplit("-", 1)[0], {}).setdefault(name, []).append(round(score, 4))
+    write_json(project / "metrics" / "encoders.json", rows)
+    names = dict.fromkeys(name for row in rows.values() for name in row)
+    lines = [f"| measure | {' | '.join(f'`{row}`' for row in rows)} |", "|---|" + "---:|" * len(rows)]
+    lines += [f"| {name} | {' | '.join(_cell(row.get(name, [])) for row in rows.values())} |" for name in names]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(values: list[float]) -> str:
+    if len(values) < 2:
+        return "".join(f"{value:.3f}" for value in values)
+    return f"{np.mean(values):.3f} ({min(values):.3f}-{max(values):.3f})"
 
 
 def main() -> None:
-    """Train one variant with one seed and print its row."""
+    """Train one variant with one seed and keep its scores, or print the table of all."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    variant, seed, project = sys.argv[1], int(sys.argv[2]), Path()
-    begun = time.perf_counter()
-    as_it_is = variant == "as_it_is"
-    model = AsItIs() if as_it_is else train(variant, seed, project)
-    seconds = time.perf_counter() - begun
-    tasks = TASKS[:-1] if as_it_is else TASKS
-    sys.stdout.write(f"{variant}, seed {seed}, {seconds:.0f} s: {row(model, Tables.load(stages.TABLES), tasks)}\n")
+    project = Path()
+    if sys.argv[1] == "table":
+        sys.stdout.write(table(project))
+        return
+    variant, seed = sys.argv[1], int(sys.argv[2])
+    kept = _folder(project) / "results" / f"{variant}-{seed}.json"
+    if not kept.exists():
+        kept.parent.mkdir(exist_ok=True)
+        as_it_is = variant == "as_it_is"
+        model = AsItIs() if as_it_is else train(variant, seed, project)
+        write_json(kept, scores(model, Tables.load(stages.TABLES), TASKS[:-1] if as_it_is else TASKS))
+    sys.stdout.write(f"{variant}, seed {seed}: {read_json(kept)}\n")
 
 
 def _folder(project: Path) -> Path:

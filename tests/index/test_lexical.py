@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from unimr.errors import UnimrError
-from unimr.index.lexical import LexicalIndex
+from unimr.index.lexical import LexicalIndex, documents_of, exactness
 
 ROWS = [
     ("1", "en", "name", "cat"), ("1", "en", "keyword", "pet"), ("1", "ja", "name", "猫"),
@@ -64,3 +64,24 @@ def test_a_damaged_file_is_named(index, tmp_path):
 def test_no_texts_is_an_error():
     with pytest.raises(UnimrError, match="no texts"):
         LexicalIndex.build(pd.DataFrame([], columns=["item_id", "lang", "role", "text"]))
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("Cat", {"1": 2}), ("happy", {"3": 1}), ("grinning", {}), ("grinning cat", {"3": 2}), ("猫", {"1": 2}), ("", {})],
+)
+def test_what_is_asked_for_word_for_word(index, text, found):
+    assert {hit.item_id: hit.score for hit in index.exact(text)} == found
+
+
+def test_masked_items_are_not_found_word_for_word_either(index):
+    assert index.exact("cat", np.array([item != "1" for item in index.items])) == []
+
+
+def test_a_name_that_is_a_keyword_too_counts_as_a_name():
+    rows = [("1", "en", "name", "sea"), ("1", "en", "keyword", "sea"), ("2", "en", "keyword", "sea")]
+    texts = pd.DataFrame(rows, columns=["item_id", "lang", "role", "text"])
+    assert {hit.item_id: hit.score for hit in LexicalIndex.build(texts).exact("sea")} == {"1": 2, "2": 1}
+    documents = documents_of(texts)
+    assert [exactness("Sea", documents[item, "en"]) for item in ("1", "2")] == [2, 1]
+    assert exactness("seaside", documents["1", "en"]) == 0

@@ -12,7 +12,7 @@ from PIL import Image
 from unimr.data.images import MAX_BYTES
 from unimr.errors import UnimrError
 from unimr.index.schema import Filter
-from unimr.model.nlu import Understanding
+from unimr.model.nlu import PredictedSlot, Understanding
 from unimr.search.engine import SearchEngine
 from unimr.search.query import Query
 
@@ -63,6 +63,14 @@ def test_a_filter_from_words_that_leaves_nothing_is_dropped_and_said(engine):
     assert titles(answer) == ["hand: dark skin tone"]
 
 
+def test_who_asks_for_something_by_its_name_gets_it_whatever_is_understood(engine, monkeypatch):
+    misread = (PredictedSlot(0, 4, "category", "food", 0.9), PredictedSlot(0, 3, "subject", "dog", 0.9))
+    monkeypatch.setattr(engine.model, "understand", lambda texts: [Understanding("filter_set", 0.9, misread)])
+    answer = engine.search("hand: dark skin tone", k=3)
+    assert (titles(answer)[0], answer.intent, answer.filters) == ("hand: dark skin tone", "find_image", [])
+    assert answer.notes == ["The filter category == Food & Drink leaves nothing of that name and was dropped."]
+
+
 def test_a_given_filter_is_kept_even_if_it_leaves_nothing(engine):
     answer = engine.search("cat", filters=[Filter("year", ">", 2100)])
     assert answer.hits == [] and answer.filters == ["year > 2100"]
@@ -96,9 +104,9 @@ def test_what_does_it_mean_answers_with_texts(engine):
 
 
 def test_an_intent_of_other_data_searches_pictures_and_texts(engine, monkeypatch):
-    expected = titles(engine.search("rocket", k=5))
+    expected = titles(engine.search("rocket now", k=5))
     monkeypatch.setattr(engine.model, "understand", lambda texts: [Understanding("alarm_set", 0.9, ()) for _ in texts])
-    answer = engine.search("rocket", k=5)
+    answer = engine.search("rocket now", k=5)
     assert (answer.intent, titles(answer)) == ("alarm_set", expected)
 
 

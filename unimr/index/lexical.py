@@ -2,7 +2,7 @@
 
 A document is everything short that is said about one item in one language; an item's score is that of its best
 document. Terms come from `unimr.data.text.lexical_terms`, which cuts Chinese, Japanese and Thai into characters and
-bigrams. A whole name is a term of its own as well, so that an exact name wins over a longer one that contains it.
+bigrams. A whole name or keyword is a term of its own as well: it says which items are asked for word for word.
 The index is a few arrays in memory: a query takes well under a millisecond and nothing has to be built on opening.
 """
 
@@ -22,7 +22,7 @@ from unimr.files import read_json, write_json
 ARRAYS, VOCABULARY = "lexical.safetensors", "lexical.json"
 K1, B = 1.2, 0.75  # the usual constants (Robertson and Zaragoza 2009, "The Probabilistic Relevance Framework")
 NAME_COUNT = 2
-"""A word of a name counts as often as this many keywords."""
+"""A name, and a word of it, counts as much as this many keywords."""
 
 
 @dataclass(frozen=True)
@@ -110,13 +110,23 @@ class LexicalIndex:
         if allowed is not None:
             best = np.where(allowed, best, 0)
         top = np.argsort(-best, kind="stable")[:k]
-        return [self._hit(int(item), scores, float(best[item])) for item in top if best[item] > 0]
+        return [self._hit(int(item), scores) for item in top if best[item] > 0]
+
+    def exact(self, text: str, allowed: np.ndarray | None = None) -> list[LexicalHit]:
+        """The items of which the text is a name (score 2) or a keyword (score 1)."""
+        hits: dict[int, LexicalHit] = {}
+        for score, term in _whole(text):
+            for document in self._documents(term):
+                item, lang = int(self.arrays["item"][document]), self.languages[self.arrays["lang"][document]]
+                if allowed is None or allowed[item]:
+                    hits.setdefault(item, LexicalHit(self.items[item], score, lang))
+        return list(hits.values())
 
     def score(self, text: str, document: Counter[str]) -> float:
         """What a document that is not in the index would score: by the index's frequencies, as one of mean length."""
         total = 0.0
         rows = len(self.arrays["item"])
-        for term in dict.fromkeys([*lexical_terms(text), _whole(text)]):
+        for term in _asked(text):
             number, count = self.vocabulary.get(term), document.get(term, 0)
             frequency = 0 if number is None else int(np.diff(self.arrays["offset"][number : number + 2])[0])
             total += np.log1p((rows - frequency + 0.5) / (frequency + 0.5)) * count * (K1 + 1) / (count + K1)
@@ -132,20 +142,40 @@ class LexicalIndex:
             votes += shares / shares.sum() * float(self.arrays["weight"][part].max())
         return self.languages[int(votes.argmax())] if votes.any() else None
 
-    def _term_numbers(self, text: str) -> list[int]:
-        terms = dict.fromkeys([*lexical_terms(text), _whole(text)])
-        return [self.vocabulary[term] for term in terms if term in self.vocabulary]
+    def _documents(self, term: str) -> np.ndarray:
+        """The documents that have a term."""
+        number = self.vocabulary.get(term)
+        part = slice(0) if number is None else slice(*self.arrays["offset"][number : number + 2])
+        documents: np.ndarray = self.arrays["document"][part]
+        return documents
 
-    def _hit(self, item: int, scores: np.ndarray, best: float) -> LexicalHit:
+    def _term_numbers(self, text: str) -> list[int]:
+        return [self.vocabulary[term] for term in _asked(text) if term in self.vocabulary]
+
+    def _hit(self, item: int, scores: np.ndarray) -> LexicalHit:
         first = int(self._first_of_item[item])
         end = int(self._first_of_item[item + 1]) if item + 1 < len(self.items) else len(scores)
-        lang = self.arrays["lang"][first + int(scores[first:end].argmax())]
-        return LexicalHit(self.items[item], best, self.languages[lang])
+        best = first + int(scores[first:end].argmax())
+        return LexicalHit(self.items[item], float(scores[best]), self.languages[self.arrays["lang"][best]])
 
 
-def _whole(text: str) -> str:
-    """The term that stands for a whole name; no word begins with a line feed."""
-    return "\n" + normalise(text)
+WHOLE = {"name": "\n", "keyword": "\t"}
+"""How the term of a whole text begins, by its role; no word begins so."""
+
+
+def exactness(text: str, document: Counter[str]) -> int:
+    """2 where a text is a name of a document, 1 where it is a keyword, else 0."""
+    return next((score for score, term in _whole(text) if term in document), 0)
+
+
+def _whole(text: str) -> list[tuple[int, str]]:
+    whole = normalise(text)
+    return [(NAME_COUNT, WHOLE["name"] + whole), (1, WHOLE["keyword"] + whole)]
+
+
+def _asked(text: str) -> dict[str, None]:
+    """The terms of a query."""
+    return dict.fromkeys([*lexical_terms(text), *(term for _, term in _whole(text))])
 
 
 def documents_of(texts: pd.DataFrame) -> dict[tuple[str, str], Counter[str]]:
@@ -160,8 +190,7 @@ def documents_of(texts: pd.DataFrame) -> dict[tuple[str, str], Counter[str]]:
         count = NAME_COUNT if role == "name" else 1
         for term in lexical_terms(text):
             documents[item, lang][term] += count
-        if role == "name":
-            documents[item, lang][_whole(text)] = 1
+        documents[item, lang][WHOLE[role] + normalise(text)] = 1
     for key, text in descriptions.items():
         if key not in documents:
             documents[key].update(lexical_terms(text))

@@ -18,7 +18,7 @@ from unimr.index.catalogue import Catalogue
 from unimr.index.copies import PrivateCopy
 from unimr.index.encoder import Encoder
 from unimr.index.exact import ExactRows
-from unimr.index.lexical import LexicalHit, LexicalIndex
+from unimr.index.lexical import LexicalIndex
 from unimr.index.publish import PUBLISHED, collection_name, current_version, verify_version, versions_folder
 from unimr.index.schema import COLLECTIONS, IMAGES, TEXTS, CollectionSpec, Filter
 from unimr.index.store import Store, StoredHit, nearest_and_margin, store_path
@@ -27,6 +27,7 @@ from unimr.search.filters import SlotLexicon, parse_filter, read_slots
 from unimr.search.fusion import FusedItem, Ranking, fuse
 from unimr.search.overlay import Overlay
 from unimr.search.query import DenseSide, Plan, Query, Request, check_query
+from unimr.search.words import Words
 
 if TYPE_CHECKING:
     from unimr.model.nlu import Understanding
@@ -117,12 +118,9 @@ class SearchEngine:
         pictures = [picture for item in overlay.items.values() for picture in item.pictures]
         shown = {name: item.shown for name, item in overlay.items.items()}
         changed = self._published.changed(overlay.hidden, shown, pictures) if overlay.hidden else self._published
-        number = {item: place for place, item in enumerate(changed.item_ids)}
-        # The last place of the mask, one behind the items, is that of rows that no longer count: always False.
-        self._of_lexical = np.array(
-            [-1 if item in overlay.hidden else number[item] for item in self.lexical.items], np.int64
-        )
-        self._number, self.values, self.catalogue, self.overlay = number, changed.values(), changed, overlay
+        self._number = {item: place for place, item in enumerate(changed.item_ids)}
+        self._words = Words(self.lexical, changed, overlay)
+        self.values, self.catalogue, self.overlay = changed.values(), changed, overlay
 
     def parse_filters(self, texts: Sequence[str]) -> list[Filter]:
         """Typed filters of words such as `style=openmoji`.
@@ -193,22 +191,25 @@ class SearchEngine:
         notes = [f"“{words}” was not understood as a filter." for words in reading.unread]
         if understanding and understanding.intent == "out_of_scope":
             notes.append("This does not look like a search for pictures or their meaning; here is what comes closest.")
-        kept = self._usable(list(query.filters), reading.filters, notes)
+        named = self._words.named(query.words or "", query.filters)
+        kept = self._usable(list(query.filters), reading.filters, named, notes)
         if not self.catalogue.matching(query.filters).any():
             notes.append("Nothing in the index satisfies the filters that were given.")
         wanted = query.k or reading.count or query.usual_k
-        return Request(query, spoken, understanding, reading, kept, notes, wanted)
+        return Request(query, spoken, understanding, reading, kept, notes, wanted, bool(named.any()))
 
-    def _usable(self, given: list[Filter], read: list[Filter], notes: list[str]) -> list[Filter]:
-        """The given filters, and of those read from words all that together leave something."""
+    def _usable(self, given: list[Filter], read: list[Filter], named: np.ndarray, notes: list[str]) -> list[Filter]:
+        """The given filters, and of those read from words all that together leave something, and what is named."""
         kept = list(given)
         for each in dict.fromkeys(read):
             if any(other.field == each.field for other in given):
                 continue  # what was asked for explicitly wins
-            if self.catalogue.matching([*kept, each]).any():
+            left = self.catalogue.matching([*kept, each])
+            if left.any() and (not named.any() or left[named].any()):
                 kept.append(each)
             else:
-                notes.append(f"The filter {each} leaves nothing and was dropped.")
+                of_that_name = " of that name" if left.any() else ""
+                notes.append(f"The filter {each} leaves nothing{of_that_name} and was dropped.")
         return kept
 
     def _has_hits(self, request: Request) -> bool:
@@ -258,13 +259,13 @@ class SearchEngine:
         if "texts" in weights:
             sides.append(self._texts(vector, request, weights["texts"]))
         lexical = (request.subject or text, weights["lexical"]) if "lexical" in weights else None
-        return Plan(request, sides, lexical)
+        return Plan(request, sides, lexical, request.subject or text)
 
     def _plan_similar(self, request: Request, texts: dict[str, np.ndarray]) -> Plan | None:
         """Neighbours of the pictures of the item that the words name, without that item; None where it has none."""
         unfiltered = replace(request, filters=[])
         subject = request.subject or request.query.words or ""
-        search = Plan(unfiltered, [self._texts(texts[subject], unfiltered)], (subject, 1.0))
+        search = Plan(unfiltered, [self._texts(texts[subject], unfiltered)], (subject, 1.0), subject)
         named = fuse(self._rankings(search, self._dense([search])[0]))
         stored = self._stored([image for each in named[:1] for image in self.catalogue.images_of(each.item_id)])
         if not stored:
@@ -328,19 +329,13 @@ class SearchEngine:
         ]
         if plan.lexical is not None:
             text, weight = plan.lexical
-            rankings.append(Ranking("lexical", weight, self._lexical(text, plan.request)))
+            hits = self._words.search(text, plan.request.filters, plan.request.depth)
+            rankings.append(Ranking("lexical", weight, [(hit.item_id, hit.lang) for hit in hits]))
+        # Who asks for something word for word wants it first: it counts as much as all the rest, a name twice.
+        everything = sum(ranking.weight for ranking in rankings)
+        exact = self._words.exact(plan.exact, plan.request.filters) if plan.exact else []
+        rankings += [Ranking("exact", everything * hit.score, [(hit.item_id, hit.lang)]) for hit in exact]
         return rankings
-
-    def _lexical(self, text: str, request: Request) -> list[tuple[str, str]]:
-        allowed = self.catalogue.matching(request.filters)
-        found = self.lexical.search(text, request.depth, np.append(allowed, False)[self._of_lexical])
-        for name, item in self.overlay.items.items():
-            scores = {lang: self.lexical.score(text, document) for lang, document in item.documents.items()}
-            lang = max(scores, key=scores.__getitem__, default="")
-            if scores.get(lang) and allowed[self._number[name]]:
-                found.append(LexicalHit(name, scores[lang], lang))
-        found.sort(key=lambda hit: -hit.score)
-        return [(hit.item_id, hit.lang) for hit in found[: request.depth]]
 
     def _answer(self, plan: Plan, rows: list[list[StoredHit]], started: float) -> SearchAnswer:
         request = plan.request

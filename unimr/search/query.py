@@ -72,7 +72,12 @@ def check_query(query: Query) -> None:
 
 @dataclass(frozen=True)
 class Request:
-    """A checked and understood query; `filters` are those that are kept of the given and of those read from words."""
+    """A checked and understood query.
+
+    Attributes:
+        filters: those that are kept of the given and of those read from words.
+        named: the query is as a whole a name or a keyword of something.
+    """
 
     query: Query
     lang: str
@@ -81,6 +86,7 @@ class Request:
     filters: list[Filter]
     notes: list[str]
     k: int
+    named: bool
 
     @property
     def slots(self) -> Sequence[PredictedSlot]:
@@ -89,7 +95,9 @@ class Request:
 
     @property
     def subject(self) -> str | None:
-        """The words of the subject slot the model is surest of."""
+        """What is asked for: the whole query where it is a name, else the subject slot the model is surest of."""
+        if self.named:
+            return self.query.words
         ignored = "subject" in self.query.ignored
         slots = [slot for slot in self.slots if slot.label == "subject" and not ignored]
         return max(slots, key=lambda slot: slot.confidence).text if slots else None
@@ -137,9 +145,10 @@ class DenseSide:
 
 @dataclass(frozen=True)
 class Plan:
-    """What an answer is put together from: searches by vector, one by words, and items to leave out."""
+    """What an answer is put together from: searches by vector, by words, by a whole name, and items to leave out."""
 
     request: Request
     dense: list[DenseSide]
     lexical: tuple[str, float] | None = None
+    exact: str | None = None
     excluded: frozenset[str] = frozenset()
