@@ -71,6 +71,20 @@ def test_pooled_states_are_those_of_the_checkpoint(checkpoints, kind, pooling):
         assert torch.allclose(own.pooled[row], encoder.project(pooled), atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", TEXT_KINDS)
+def test_training_begins_with_the_similarities_of_the_checkpoint(checkpoints, model_params, kind):
+    from transformers import AutoModel
+
+    params = model_params.model_copy(update={"text": text_params(checkpoints(kind)), "dim": 32})
+    model, plain = TextModel(params).eval(), AutoModel.from_pretrained(checkpoints(kind)).eval()
+    batch = model.tokenizer.batch([model.tokenizer.words(text) for text in TEXTS])
+    own = model.embed_words_alone(batch)
+    (part,) = batch.parts
+    states = [plain(part.ids[row][part.attention[row]][None]).last_hidden_state[0].mean(0) for row in range(len(TEXTS))]
+    of_checkpoint = torch.nn.functional.normalize(torch.stack(states), dim=-1)
+    assert torch.allclose(own @ own.T, of_checkpoint @ of_checkpoint.T, atol=1e-5)
+
+
 @pytest.mark.parametrize("kind", IMAGE_KINDS)
 def test_a_tower_sees_pictures_as_its_checkpoint_says(checkpoints, kind):
     encoder = make_image_encoder(image_params(checkpoints(kind)), 24).eval()

@@ -71,6 +71,12 @@ def test_who_asks_for_something_by_its_name_gets_it_whatever_is_understood(engin
     assert answer.notes == ["The filter category == Food & Drink leaves nothing of that name and was dropped."]
 
 
+def test_by_meaning_alone_a_name_is_words_as_any(engine):
+    (answer,) = engine.search_many([Query("hand: dark skin tone", k=1, meaning_only=True)])
+    assert [hit.score for hit in answer.hits] == [round(2 / 61, 6)]  # first among pictures and among texts
+    assert engine.search("hand: dark skin tone", k=1).hits[0].score > 3 * answer.hits[0].score
+
+
 def test_a_given_filter_is_kept_even_if_it_leaves_nothing(engine):
     answer = engine.search("cat", filters=[Filter("year", ">", 2100)])
     assert answer.hits == [] and answer.filters == ["year > 2100"]
@@ -104,8 +110,10 @@ def test_what_does_it_mean_answers_with_texts(engine):
 
 
 def test_an_intent_of_other_data_searches_pictures_and_texts(engine, monkeypatch):
-    expected = titles(engine.search("rocket now", k=5))
-    monkeypatch.setattr(engine.model, "understand", lambda texts: [Understanding("alarm_set", 0.9, ()) for _ in texts])
+    expected, slots = titles(engine.search("rocket now", k=5)), (PredictedSlot(0, 6, "subject", "rocket", 0.9),)
+    monkeypatch.setattr(
+        engine.model, "understand", lambda texts: [Understanding("alarm_set", 0.9, slots) for _ in texts]
+    )
     answer = engine.search("rocket now", k=5)
     assert (answer.intent, titles(answer)) == ("alarm_set", expected)
 

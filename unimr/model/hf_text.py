@@ -31,6 +31,7 @@ class HfTextEncoder(HfEncoder):
         if saved is None and not self.project.weight.is_meta:
             # Keeps the angles between states as well as a map to fewer dimensions can.
             nn.init.orthogonal_(self.project.weight)
+            nn.init.zeros_(self.project.bias)
 
     def save_files(self, folder: Path) -> None:
         """Write the configuration and the tokenizer."""

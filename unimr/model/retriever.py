@@ -62,6 +62,10 @@ class TextModel(nn.Module):
         self.nlu = NluModule(params.nlu, params.dim, labels)
         self.fusion = FusionGate(params.dim)
         self.text_projection = nn.Linear(params.dim, params.dim)
+        if params.text.kind == "hf" and saved is None and not self.text_projection.weight.is_meta:
+            # What the checkpoint knows of which texts are alike is where training begins, not a random map of it.
+            nn.init.eye_(self.text_projection.weight)
+            nn.init.zeros_(self.text_projection.bias)
         self.known_names = KnownNames()
 
     @property

@@ -191,7 +191,7 @@ class SearchEngine:
         notes = [f"“{words}” was not understood as a filter." for words in reading.unread]
         if understanding and understanding.intent == "out_of_scope":
             notes.append("This does not look like a search for pictures or their meaning; here is what comes closest.")
-        named = self._words.named(query.words or "", query.filters)
+        named = self._words.named("" if query.meaning_only else query.words or "", query.filters)
         kept = self._usable(list(query.filters), reading.filters, named, notes)
         if not self.catalogue.matching(query.filters).any():
             notes.append("Nothing in the index satisfies the filters that were given.")
@@ -258,6 +258,8 @@ class SearchEngine:
             sides.append(self._images(vector, request, weights["images"]))
         if "texts" in weights:
             sides.append(self._texts(vector, request, weights["texts"]))
+        if request.query.meaning_only:
+            return Plan(request, sides)
         lexical = (request.subject or text, weights["lexical"]) if "lexical" in weights else None
         return Plan(request, sides, lexical, request.subject or text)
 

@@ -28,7 +28,8 @@ class Query:
     """What is searched for: words, a picture (its bytes, or the id of one in the index), or a picture and words.
 
     Without `k` the number of results is the one the words name, else `usual_k`. `ignored` names slots whose reading a
-    person took back; `understand_only` asks for no results.
+    person took back; `understand_only` asks for no results, `meaning_only` for what the model finds without the help of
+    names and keywords.
     """
 
     text: str | None = None
@@ -39,6 +40,7 @@ class Query:
     lang: str | None = None
     ignored: frozenset[str] = frozenset()
     understand_only: bool = False
+    meaning_only: bool = False
     usual_k: int = 10
 
     @property
