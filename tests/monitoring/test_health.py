@@ -192,7 +192,7 @@ def test_tables_that_are_just_being_made_are_not_compared(root):
 def test_canaries_that_are_not_found_make_the_index_stale(root):
     found = health(root, lambda folder: HungryEncoder(), min_canary_recall_at_10=0.99)
     assert found.verdict == "stale"
-    assert "canary names find their item by meaning in the top 10, a recall of 0." in found.reason
+    assert "canary names find their item in the top 10, a recall of 0." in found.reason
     assert "below 0.99 (monitor.min_canary_recall_at_10)" in found.reason
 
 

@@ -211,7 +211,7 @@ def _present_origin(root: Path) -> dict[str, str] | None:
 def check_answers(root: Path, load: Callable[[Path], Encoder], minimum: float) -> Finding:
     """Search for names drawn by a hash from all languages; each must find its item in the top 10.
 
-    By meaning alone: that a name is found by its letters says nothing of the model and its vectors.
+    They are asked for as words: that a whole name comes first says nothing of the model and its vectors.
 
     Raises:
         UnimrError: the live version cannot be opened or searched.
@@ -225,7 +225,7 @@ def check_answers(root: Path, load: Callable[[Path], Encoder], minimum: float) -
         drawn = [list(names.values())[row] for row in canary_rows(list(names))]
         lost = [name for item, lang, name in drawn if not _found(engine, item, lang, name)]
     recall = 1 - len(lost) / len(drawn)
-    text = f"{len(drawn) - len(lost)} of {len(drawn)} canary names find their item by meaning in the top {CANARY_DEPTH}"
+    text = f"{len(drawn) - len(lost)} of {len(drawn)} canary names find their item in the top {CANARY_DEPTH}"
     if recall < minimum:
         below = f"a recall of {recall:.2f}, below {minimum:g} (monitor.min_canary_recall_at_10)"
         return Finding("answers", "stale", f"Only {text}, {below}; one that does not is {lost[0]!r}.")
@@ -233,7 +233,7 @@ def check_answers(root: Path, load: Callable[[Path], Encoder], minimum: float) -
 
 
 def _found(engine: SearchEngine, item: str, lang: str, name: str) -> bool:
-    query = Query(name[:MAX_QUERY_CHARACTERS], k=CANARY_DEPTH, lang=lang, meaning_only=True)
+    query = Query(name[:MAX_QUERY_CHARACTERS], k=CANARY_DEPTH, lang=lang, names_first=False)
     (answer,) = engine.search_many([query])
     if isinstance(answer, UnimrError):
         raise answer

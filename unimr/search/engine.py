@@ -191,7 +191,7 @@ class SearchEngine:
         notes = [f"“{words}” was not understood as a filter." for words in reading.unread]
         if understanding and understanding.intent == "out_of_scope":
             notes.append("This does not look like a search for pictures or their meaning; here is what comes closest.")
-        named = self._words.named("" if query.meaning_only else query.words or "", query.filters)
+        named = self._words.named(query.words or "" if query.names_first else "", query.filters)
         kept = self._usable(list(query.filters), reading.filters, named, notes)
         if not self.catalogue.matching(query.filters).any():
             notes.append("Nothing in the index satisfies the filters that were given.")
@@ -258,10 +258,9 @@ class SearchEngine:
             sides.append(self._images(vector, request, weights["images"]))
         if "texts" in weights:
             sides.append(self._texts(vector, request, weights["texts"]))
-        if request.query.meaning_only:
-            return Plan(request, sides)
         lexical = (request.subject or text, weights["lexical"]) if "lexical" in weights else None
-        return Plan(request, sides, lexical, request.subject or text)
+        exact = request.subject or text if request.query.names_first else None
+        return Plan(request, sides, lexical, exact)
 
     def _plan_similar(self, request: Request, texts: dict[str, np.ndarray]) -> Plan | None:
         """Neighbours of the pictures of the item that the words name, without that item; None where it has none."""

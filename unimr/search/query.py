@@ -28,8 +28,7 @@ class Query:
     """What is searched for: words, a picture (its bytes, or the id of one in the index), or a picture and words.
 
     Without `k` the number of results is the one the words name, else `usual_k`. `ignored` names slots whose reading a
-    person took back; `understand_only` asks for no results, `meaning_only` for what the model finds without the help of
-    names and keywords.
+    person took back; `understand_only` asks for no results; without `names_first` a whole name is words as any other.
     """
 
     text: str | None = None
@@ -40,7 +39,7 @@ class Query:
     lang: str | None = None
     ignored: frozenset[str] = frozenset()
     understand_only: bool = False
-    meaning_only: bool = False
+    names_first: bool = True
     usual_k: int = 10
 
     @property
