@@ -20,6 +20,12 @@ def test_every_variant_spends_its_budget(name, profile):
     assert {getattr(params, stage).seed for stage in STAGES} == {3}
 
 
+def test_pictures_that_only_their_captions_teach_are_counted():
+    photos = load_params(PROJECT, {"profile": "photos"})
+    assert not photos.train_joint.image_weight
+    assert spent(photos) > spent(load_params(PROJECT, {"profile": "photos", "train_joint.caption_weight": 0.0}))
+
+
 def test_only_the_long_one_spends_more_than_one_budget():
     assert {name: each.budgets for name, each in ALL.items() if each.budgets != 1} == {"unified_long": 3}
 

@@ -145,7 +145,7 @@ def spent(params: Params) -> float:
         + params.train_text.steps * params.train_text.batch_size * cost.text
         + params.train_nlu.steps * params.train_nlu.batch_size * cost.utterance
         + joint.steps * (joint.batch_size * cost.text + joint.nlu_batch_size * cost.utterance)
-        + (joint.steps * _pictures_of_a_step(params, cost) if joint.image_weight else 0.0)
+        + (joint.steps * _pictures_of_a_step(params, cost) if joint.image_weight or joint.caption_weight else 0.0)
     )
 
 
