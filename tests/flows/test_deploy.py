@@ -171,7 +171,7 @@ def test_a_run_that_is_said_to_go_on_has_to_give_a_sign_of_life_from_now_on(depl
         events = deployed.request("POST", "/events/filter", json=found).json()["events"]
         return {each["resource"]["prefect.resource.id"] for each in events} & {f"prefect.flow-run.{x.id}" for x in runs}
 
-    wait_until(lambda: waited_for() == {f"prefect.flow-run.{runs[0].id}"}, 30)
+    assert wait_until(lambda: waited_for() == {f"prefect.flow-run.{runs[0].id}"}, 30) < 30
     for run in runs:
         deployed.delete_flow_run(run.id)
 
