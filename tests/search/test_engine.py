@@ -71,6 +71,19 @@ def test_who_asks_for_something_by_its_name_gets_it_whatever_is_understood(engin
     assert answer.notes == ["The filter category == Food & Drink leaves nothing of that name and was dropped."]
 
 
+def test_a_name_is_a_search_whatever_the_model_says_of_it(engine, monkeypatch):
+    monkeypatch.setattr(engine.model, "understand", lambda texts: [Understanding("out_of_scope", 0.9, ())])
+    assert engine.search("rocket", k=1).notes == []
+    assert engine.search("rocket now", k=1).notes != []
+
+
+def test_words_beside_a_picture_name_nothing(engine, monkeypatch):
+    dark = (PredictedSlot(0, 4, "skin_tone", "dark", 0.9),)
+    monkeypatch.setattr(engine.model, "understand", lambda texts: [Understanding("find_image", 0.9, dark)])
+    answer = engine.search("cat", image=picture(0, "google"))
+    assert answer.filters == ["skin_tone == dark"]
+
+
 def test_a_whole_name_need_not_come_first(engine):
     (answer,) = engine.search_many([Query("hand: dark skin tone", k=1, names_first=False)])
     assert [hit.score for hit in answer.hits] == [round(3 / 61, 6)]  # first among pictures, texts and words

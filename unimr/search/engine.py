@@ -189,9 +189,9 @@ class SearchEngine:
         slots = [slot for slot in (understanding.slots if understanding else ()) if slot.label not in query.ignored]
         reading = read_slots(slots, self.lexicon, spoken)
         notes = [f"“{words}” was not understood as a filter." for words in reading.unread]
-        if understanding and understanding.intent == "out_of_scope":
+        named = self._words.named(query.name, query.filters)
+        if understanding and understanding.intent == "out_of_scope" and not named.any():
             notes.append("This does not look like a search for pictures or their meaning; here is what comes closest.")
-        named = self._words.named(query.words or "" if query.names_first else "", query.filters)
         kept = self._usable(list(query.filters), reading.filters, named, notes)
         if not self.catalogue.matching(query.filters).any():
             notes.append("Nothing in the index satisfies the filters that were given.")

@@ -48,6 +48,11 @@ class Query:
         return (self.text or "").strip() or None
 
     @property
+    def name(self) -> str:
+        """What may be, as a whole, the name of something; words beside a picture are not."""
+        return self.words if self.words and self.names_first and not self.has_picture else ""
+
+    @property
     def has_picture(self) -> bool:
         """Whether a picture is searched with."""
         return self.image is not None or self.image_id is not None
