@@ -4,7 +4,8 @@
     python -m tests.bench.encoders table           what all runs so far found, as `metrics/encoders.json` and a table
 
 A run does the text stages and stage 3 in a folder of their own (`.work/encoders/`) and measures the final model on the
-test queries; a run that is done is not done again. `as_it_is` measures MiniLM without any training.
+test queries; a run that is done is not done again. Without any training, `as_it_is` measures MiniLM itself and
+`untrained` MiniLM in the model.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from unimr.config import load_params
 from unimr.evaluation.measure import Options, measure, picture_bytes
@@ -27,6 +29,7 @@ from unimr.model.retriever import UnifiedRetriever
 from unimr.training import stages
 
 TASKS = ("name_to_name", "keyword_to_item", "intent_to_item", "nlu")
+WITHOUT_TRAINING = ("as_it_is", "untrained")
 PER_LANGUAGE = 100
 STEPS = {
     **{"train_text.steps": 80, "train_text.warmup_steps": 8, "train_nlu.steps": 40, "train_nlu.warmup_steps": 4},
@@ -47,6 +50,7 @@ def variants() -> dict[str, dict[str, Any]]:
     encoder = {"kind": "hf", "name": minilm, "max_tokens": 48, "rate_multiplier": 0.1}
     short = STEPS | BATCHES
     return {
+        "untrained": {"model.text": encoder, "model.nlu.fusion": False},
         "ngram": short,
         "ngram_teacher": short | {"train_text.teacher": {"name": minilm, "weight": 1.0}},
         "minilm": short | {"model.text": encoder},
@@ -67,6 +71,16 @@ class AsItIs:
     def encode_texts(self, texts: list[str]) -> np.ndarray:
         """Unit vectors `[texts, 384]`."""
         return self.model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
+
+
+def encoder_of(variant: str, seed: int, project: Path) -> Any:
+    """What a variant measures: trained, or as it begins."""
+    if variant == "as_it_is":
+        return AsItIs()
+    if variant == "untrained":
+        torch.manual_seed(seed)
+        return UnifiedRetriever(load_params(project, variants()[variant]).model).eval()
+    return train(variant, seed, project)
 
 
 def train(variant: str, seed: int, project: Path) -> UnifiedRetriever:
@@ -134,9 +148,8 @@ def main() -> None:
     kept = _folder(project) / "results" / f"{variant}-{seed}.json"
     if not kept.exists():
         kept.parent.mkdir(exist_ok=True)
-        as_it_is = variant == "as_it_is"
-        model = AsItIs() if as_it_is else train(variant, seed, project)
-        write_json(kept, scores(model, Tables.load(stages.TABLES), TASKS[:-1] if as_it_is else TASKS))
+        tasks = TASKS[:-1] if variant in WITHOUT_TRAINING else TASKS
+        write_json(kept, scores(encoder_of(variant, seed, project), Tables.load(stages.TABLES), tasks))
     sys.stdout.write(f"{variant}, seed {seed}: {read_json(kept)}\n")
 
 

@@ -85,9 +85,9 @@ class Catalogue:
         self._images: dict[str, list[str]] = defaultdict(list)
         for image, item in zip(image_ids, owners, strict=True):
             self._images[item].append(image)
-        numbers = {item: number for number, item in enumerate(self.item_ids)}
+        self.number = {item: number for number, item in enumerate(self.item_ids)}
         self._owner = dict(zip(image_ids, owners, strict=True))
-        self._item_of_image = np.array([numbers[item] for item in owners], np.int64)
+        self._item_of_image = np.array([self.number[item] for item in owners], np.int64)
         self._columns = {"style": _coded(styles)} | {
             field: _coded([self.items[item]["attributes"].get(field) for item in self.item_ids])
             for field in FILTER_FIELDS

@@ -118,7 +118,6 @@ class SearchEngine:
         pictures = [picture for item in overlay.items.values() for picture in item.pictures]
         shown = {name: item.shown for name, item in overlay.items.items()}
         changed = self._published.changed(overlay.hidden, shown, pictures) if overlay.hidden else self._published
-        self._number = {item: place for place, item in enumerate(changed.item_ids)}
         self._words = Words(self.lexical, changed, overlay)
         self.values, self.catalogue, self.overlay = changed.values(), changed, overlay
 
@@ -364,7 +363,7 @@ class SearchEngine:
         fused = [
             each
             for each in fuse(self._rankings(plan, rows))
-            if allowed[self._number[each.item_id]] and self.catalogue.base(each.item_id) not in plan.excluded
+            if allowed[self.catalogue.number[each.item_id]] and self.catalogue.base(each.item_id) not in plan.excluded
         ]
         return [self._hit(each, request) for each in fused[: request.k]]
 

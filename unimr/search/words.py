@@ -18,9 +18,8 @@ class Words:
 
     def __init__(self, index: LexicalIndex, catalogue: Catalogue, overlay: Overlay) -> None:
         self._index, self._catalogue, self._overlay = index, catalogue, overlay
-        self._number = {item: place for place, item in enumerate(catalogue.item_ids)}
         # The last place of a mask, one behind the items, is that of rows that no longer count: always False.
-        places = [-1 if item in overlay.hidden else self._number[item] for item in index.items]
+        places = [-1 if item in overlay.hidden else catalogue.number[item] for item in index.items]
         self._places = np.array(places, np.int64)
 
     def search(self, text: str, filters: Sequence[Filter], k: int) -> list[LexicalHit]:
@@ -38,8 +37,8 @@ class Words:
 
     def named(self, text: str, filters: Sequence[Filter]) -> np.ndarray:
         """`[items]`: of which the whole text is a name or a keyword."""
-        mask = np.zeros(len(self._number), bool)
-        mask[[self._number[hit.item_id] for hit in self.exact(text, filters)]] = True
+        mask = np.zeros(len(self._catalogue.item_ids), bool)
+        mask[[self._catalogue.number[hit.item_id] for hit in self.exact(text, filters)]] = True
         return mask
 
     def _live(self, score: Callable[[Counter[str]], float], allowed: np.ndarray) -> list[LexicalHit]:
@@ -47,6 +46,6 @@ class Words:
         for name, item in self._overlay.items.items():
             scores = {lang: score(document) for lang, document in item.documents.items()}
             lang = max(scores, key=scores.__getitem__, default="")
-            if scores.get(lang) and allowed[self._number[name]]:
+            if scores.get(lang) and allowed[self._catalogue.number[name]]:
                 hits.append(LexicalHit(name, scores[lang], lang))
         return hits
