@@ -233,4 +233,4 @@ def test_being_asked_to_end_while_a_line_is_told_is_not_lost(root):
         at_last.cancel()
         signal.signal(signal.SIGTERM, previous)
     assert below(root) == []
-    assert notes(root)[1:] == ["checkpoint"]
+    assert set(notes(root)[1:]) == {"checkpoint"}  # it may be told twice: by the flow, and by the death of its parent
