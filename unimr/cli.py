@@ -178,7 +178,7 @@ def evaluate(
     ] = None,
     split: Annotated[str, typer.Option(help="dev or test.")] = "dev",
     trained: Annotated[
-        str, typer.Option(help="Languages the model was trained on, such as en,de; else prepare.languages.")
+        str, typer.Option(help="Languages the model was trained on, such as en,de; else as it says itself.")
     ] = "",
 ) -> None:
     """Measure a model on published data sets as they are (docs/datasets.md), per task and language.
@@ -192,7 +192,7 @@ def evaluate(
     if split not in ("dev", "test"):
         raise UnimrError(f"--split {split}: give dev or test.")
     params = load_params(ROOT)
-    languages = [lang.strip() for lang in trained.split(",") if lang.strip()] or params.prepare.languages
+    languages = [lang.strip() for lang in trained.split(",") if lang.strip()]
     folder = data or data_root(params.data, ROOT)
     typer.echo(evaluate_folder(model, folder, split, languages, params.evaluate, ROOT / REPORT / split))
 

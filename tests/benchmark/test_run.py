@@ -43,14 +43,14 @@ def root(tmp_path: Path, monkeypatch) -> Path:
     (root / "profiles").mkdir(parents=True)
     (root / "params.yaml").write_text((PROJECT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
     (root / "profiles/demo.yaml").write_text((PROJECT / "profiles/ci.yaml").read_text(encoding="utf-8"))
-    UnifiedRetriever(load_params(root).model).save(root / "models/train_joint", {})
+    UnifiedRetriever(load_params(root).model).save(root / "models/train_joint", {"languages": ["en"]})
     monkeypatch.setattr(cli, "ROOT", root)
     monkeypatch.chdir(root)
     return root
 
 
 def test_a_table_and_its_json_are_written(root: Path, folder: Path):
-    done = CliRunner().invoke(cli.app, ["evaluate", "--data", str(folder), "--trained", "en"])
+    done = CliRunner().invoke(cli.app, ["evaluate", "--data", str(folder)])
     assert done.exit_code == 0, done.output
     assert "## flickr: caption → photograph" in done.output
     assert "Flickr8k.token.txt, line 3: not a photograph's name" in done.output
@@ -62,6 +62,19 @@ def test_a_table_and_its_json_are_written(root: Path, folder: Path):
     assert {"queries", "gallery", "mrr_low", "mrr_high"} <= set(rows["image_to_text", "en"])
     assert found["read"] == {"flickr": 4, "massive": 1}
     assert [record["line"] for record in found["left_out"]] == [3]
+
+
+def test_whoever_asks_may_say_what_was_trained(root: Path, folder: Path):
+    assert CliRunner().invoke(cli.app, ["evaluate", "--data", str(folder), "--trained", "ar, de"]).exit_code == 0
+    found = json.loads((root / "reports/published/dev/scores.json").read_text(encoding="utf-8"))
+    assert found["trained"] == ["ar", "de"]
+
+
+def test_a_model_that_does_not_say_what_was_trained_needs_an_answer(root: Path, folder: Path):
+    UnifiedRetriever(load_params(root).model).save(root / "models/silent", {})
+    asked = ["evaluate", "--data", str(folder), "--model", str(root / "models/silent")]
+    with pytest.raises(UnimrError, match=r"models/silent does not say which languages .* --trained en,de"):
+        CliRunner().invoke(cli.app, asked, catch_exceptions=False)
 
 
 def test_the_same_model_and_folder_give_the_same_bytes(root: Path, folder: Path):

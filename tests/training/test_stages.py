@@ -25,7 +25,7 @@ def test_every_stage_leaves_a_whole_folder_and_no_checkpoints(trained):
     for stage in TRAINING:
         notes = verify_manifest(trained / "models" / stage)["notes"]
         assert notes["profile"] == "tiny"
-        assert set(notes) == {"profile", "tables", "torch"}
+        assert set(notes) == {"profile", "languages", "tables", "torch"}
     assert not list((trained / ".work").glob("*/*"))
     assert not list(trained.rglob("*.tmp-*"))
 

@@ -9,8 +9,9 @@ from unimr.benchmark.measure import Options, measure
 from unimr.benchmark.table import markdown, to_json
 from unimr.data.published.records import Dataset
 from unimr.data.published.sources import read_all
+from unimr.errors import UnimrError
 from unimr.files import write_json, write_text
-from unimr.model.manifest import model_version
+from unimr.model.manifest import model_version, verify_manifest
 from unimr.model.nlu import Labels
 from unimr.model.retriever import UnifiedRetriever
 from unimr.params import EvaluateParams
@@ -27,14 +28,16 @@ def evaluate_folder(
         model: folder of the model.
         data: folder with any of the published formats.
         split: `dev` or `test`.
-        trained: languages that the model was trained on, reported apart from the others.
+        trained: languages that the model was trained on, reported apart from the others; empty: those it names.
         params: bootstrap draws and their seed.
         report: folder to write to.
 
     Raises:
-        UnimrError: the model or the folder is missing, or the folder holds nothing that could be measured.
+        UnimrError: the model or the folder is missing, the folder holds nothing that could be measured, or it is not
+            known what the model was trained on.
     """
     retriever = UnifiedRetriever.load(model)
+    trained = trained or _languages_of(model)
     found = read_all(data)
     rows = measure(retriever, found, Options(split, trained, params.bootstrap_samples, params.seed))
     notes = {
@@ -47,6 +50,13 @@ def evaluate_folder(
     write_json(report / "scores.json", to_json(rows, found, notes))
     write_text(report / "scores.md", text)
     return text
+
+
+def _languages_of(model: Path) -> list[str]:
+    languages: list[str] = verify_manifest(model)["notes"].get("languages", [])
+    if not languages:
+        raise UnimrError(f"{model} does not say which languages it was trained on. Name them: --trained en,de")
+    return languages
 
 
 def _known_labels(labels: Labels, data: Dataset) -> dict[str, dict[str, list[int]]]:

@@ -7,6 +7,7 @@ puts its rows into quarantine; `critical` stops the stage, whatever the share.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -218,6 +219,7 @@ def _run(suite: list[dict[str, Any]], table: str, batch: pd.DataFrame, parameter
 @lru_cache(maxsize=1)
 def _batches() -> BatchDefinition:
     """What turns a frame into a batch, in a context that lives in memory only; making one takes a while."""
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)  # else it tells of its temporary folders
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
     source = context.data_sources.add_pandas("tables").add_dataframe_asset("table")

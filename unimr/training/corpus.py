@@ -32,9 +32,16 @@ _NONE = np.zeros(0, dtype=np.int64)
 
 @dataclass(frozen=True)
 class Items:
-    """The items that are trained, in the order of their proxies, and which of them are variants of another."""
+    """The items that are trained, in the order of their proxies.
+
+    Attributes:
+        item_ids: all of them, those with a picture first.
+        pictured: how many have a picture.
+        variants: those that are a variant of another.
+    """
 
     item_ids: list[str]
+    pictured: int
     variants: frozenset[str]
 
     @classmethod
@@ -45,7 +52,7 @@ class Items:
         variants = (item_id for item_id, found in bases.items() if found.get("base", item_id) != item_id)
         texts = read_table(tables, "texts", ["item_id", "split"])
         of_texts = set(texts.loc[texts["split"] == "train", "item_id"]) - set(images["item_id"])
-        return cls([*sorted(bases), *sorted(of_texts)], frozenset(variants))
+        return cls([*sorted(bases), *sorted(of_texts)], len(bases), frozenset(variants))
 
 
 class TextCorpus:

@@ -65,10 +65,9 @@ def run_train_text(params: Params, root: Path) -> None:
     )
     teacher = ask_teacher(stage.teacher, corpus, root) if stage.teacher else None
     torch.manual_seed(stage.seed)
-    pictures = Pictures.read(root / TABLES, params.model.image.image_size)
-    vectors = _picture_vectors(params, root, pictures) if stage.image_weight else None
+    vectors = _picture_vectors(params, root) if stage.image_weight else None
     task = TextTask(params.model, stage, corpus, vectors, teacher)
-    _load_image_proxies(root, params, task.proxy_loss, len(pictures.item_ids))
+    _load_image_proxies(root, params, task.proxy_loss, items.pictured)
     rates = Rates(stage.learning_rate, stage.table_learning_rate)
     work = _train(task, params, "train_text", root, ["train_image"], rates)
     parts = {"text_encoder": task.encoder, "text_projection": task.projection, "proxy_loss": task.proxy_loss}
@@ -122,8 +121,9 @@ def run_train_joint(params: Params, root: Path) -> None:
     shutil.rmtree(work)
 
 
-def _picture_vectors(params: Params, root: Path, pictures: Pictures) -> PictureVectors:
+def _picture_vectors(params: Params, root: Path) -> PictureVectors:
     """What the image encoder of `train_image` says of every picture."""
+    pictures = Pictures.read(root / TABLES, params.model.image.image_size)
     encoder = make_image_encoder(params.model.image, params.model.dim, root / MODELS / "train_image")
     encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     load_parts(root / MODELS / "train_image", {"image_encoder": encoder})
@@ -233,4 +233,9 @@ def _save(
 def _notes(params: Params, root: Path) -> dict[str, Any]:
     """What a model was made from, for its manifest."""
     tables = sorted((root / TABLES).iterdir())
-    return {"profile": params.profile, "tables": _hash_of_files(tables), "torch": torch.__version__.split("+")[0]}
+    return {
+        "profile": params.profile,
+        "languages": params.prepare.languages,
+        "tables": _hash_of_files(tables),
+        "torch": torch.__version__.split("+")[0],
+    }
