@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unimr.data.text import is_fine_script, lexical_terms, normalise, segment
+from unimr.data.text import REMEMBERED_CHARACTERS, _KindOf, forms, is_fine_script, lexical_terms, normalise, segment
 
 SENTENCES = {
     "en": ("Show me a cat, please!", ["show", "me", "a", "cat", "please"]),
@@ -43,6 +43,36 @@ def test_words_do_not_overlap_and_lie_in_the_text(text):
     for word in segment(text):
         assert end <= word.start < word.end <= len(text)
         end = word.end
+
+
+@settings(deadline=None)
+@given(st.text(max_size=60))
+def test_forms_are_those_of_the_words(text):
+    assert forms(text) == [word.form for word in segment(text)]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("カーー", ["カーー"]),  # the mark of a long sound goes on with Katakana
+        ("ー", ["ー"]),
+        ("aー", ["aー"]),  # and with a letter
+        ("ก้าa้", ["ก้", "า", "a้"]),  # a mark goes with what it stands on, a vowel of Thai stands alone
+        ("e\u0301\u0301", ["é\u0301"]),
+        ("\u0301a", ["a"]),  # a mark on nothing is none
+        ("😀😀+", ["😀", "😀", "+"]),
+    ],
+)
+def test_marks_and_signs(text, words):
+    assert forms(text) == words
+
+
+def test_no_more_characters_are_remembered_than_texts_are_written_with():
+    kinds = _KindOf()
+    every = "".join(map(chr, range(REMEMBERED_CHARACTERS + 5_000)))
+    assert len(every.translate(kinds)) == len(every)
+    assert len(kinds) == REMEMBERED_CHARACTERS
+    assert every[-1].translate(kinds) == "l"  # a syllable of Hangul
 
 
 def test_forms_of_one_text_are_the_same_after_normalising():

@@ -13,7 +13,7 @@ from unimr.data.items import Item
 from unimr.data.own_lines import UtteranceContent
 from unimr.data.splits import SplitText, hash_share, text_split
 from unimr.data.tables import SCHEMAS
-from unimr.data.text import normalise, segment
+from unimr.data.text import forms, normalise, segment
 from unimr.errors import UnimrError
 from unimr.files import write_json
 from unimr.params import PrepareParams
@@ -68,7 +68,7 @@ def _made_rows(
 ) -> list[dict[str, object]]:
     """Utterances of one language's grammar. Those of test use productions never used in train."""
     rows = []
-    vocabulary = sorted({word.form for subject in subjects for word in segment(subject.name)})
+    vocabulary = sorted({form for subject in subjects for form in forms(subject.name)})
     counts = {"train": params.utterances_per_language.train, "test": params.utterances_per_language.test}
     for split in ("test", "train"):  # test first: a train utterance equal to one of test is dropped
         if split == "train":  # nor may a bare query be a name or keyword that is held out

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from unimr.data.text import segment
+from unimr.data.text import forms
 from unimr.errors import UnimrError
 from unimr.evaluation.retrieval import MEASURES, FloatArray, IntArray, query_values, random_values, ranks
 from unimr.evaluation.tasks import Gallery, Part, RetrievalTask
@@ -85,7 +85,7 @@ class Encoder:
 
 def by_length(texts: Sequence[str]) -> list[str]:
     """Texts by their number of words: a batch is padded to its longest text, so like goes with like."""
-    return sorted(texts, key=lambda text: len(segment(text)))
+    return sorted(texts, key=lambda text: len(forms(text)))
 
 
 def _remembered(

@@ -15,7 +15,7 @@ from typing import Protocol, Self
 import numpy as np
 import torch
 
-from unimr.data.text import segment
+from unimr.data.text import forms
 from unimr.model.layout import Layout, by_length, rounded
 
 DISTINCT_STEP = 128
@@ -100,8 +100,8 @@ class NgramTokenizer:
 
     def words(self, text: str) -> np.ndarray:
         """Numbers of the words of a text, at most `max_words` `[words]`; a text without words is one empty word."""
-        forms = [word.form for word in segment(text)[: self.max_words]]
-        return np.array([self._word(form) for form in forms or [""]], dtype=np.int32)
+        found = forms(text)[: self.max_words]
+        return np.array([self._word(form) for form in found or [""]], dtype=np.int32)
 
     def _word(self, form: str) -> int:
         number = self._number.get(form)

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unimr.data.splits import hash_share
-from unimr.data.text import MAX_QUERY_CHARACTERS, lexical_terms, normalise, segment
+from unimr.data.text import MAX_QUERY_CHARACTERS, forms, lexical_terms, normalise
 from unimr.errors import UnimrError
 from unimr.files import atomic_file
 from unimr.search.engine import SearchEngine
@@ -108,7 +108,7 @@ class Reader:
     def __init__(self, engine: SearchEngine) -> None:
         self._items = engine.catalogue.items
         self._words = engine.lexical.vocabulary
-        self._ngrams = {gram for term in self._words for word in segment(term) for gram in ngrams(word.form)}
+        self._ngrams = {gram for term in self._words for form in forms(term) for gram in ngrams(form)}
 
     def row(
         self, session: str, text: str | None, about: tuple[str, str, float], scores: Sequence[float | None],
@@ -129,7 +129,7 @@ class Reader:
         return (session, text or "", *about, *numbers, not results, *unknown, self._category(results), list(results))
 
     def _unknown_ngrams(self, text: str) -> float:
-        found = [gram for word in segment(text) for gram in ngrams(word.form)]
+        found = [gram for form in forms(text) for gram in ngrams(form)]
         return sum(gram not in self._ngrams for gram in found) / len(found) if found else 0.0
 
     def _unknown_words(self, subjects: Sequence[str]) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from unimr.data.text import segment
+from unimr.data.text import forms
 from unimr.quality.catalogue import Catalogue
 from unimr.quality.rows import Limits
 
@@ -215,7 +215,7 @@ def subjects_fit_items(catalogue: Catalogue, limits: Limits) -> Verdict:
     for lang, text, item, slots in zip(rows["lang"], rows["text"], rows["item_id"], rows["slots"], strict=True):
         terms = {term for role in ("name", "keyword") for term in catalogue.terms.get((lang, role), {}).get(item, ())}
         subjects = [text[slot["start"] : slot["end"]] for slot in slots or () if slot["label"] == "subject"]
-        found[lang].append(bool(subjects) and not terms.isdisjoint(word.form for word in segment(subjects[0])))
+        found[lang].append(bool(subjects) and not terms.isdisjoint(forms(subjects[0])))
     numbers = {lang: float(np.mean(hits)) for lang, hits in sorted(found.items()) if len(hits) >= limits["min_rows"]}
     return _floor(numbers, limits["floor"], "share of utterances whose subject is a text of their item")
 

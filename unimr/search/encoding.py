@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from unimr.data.text import segment
+from unimr.data.text import forms
 from unimr.model.nlu import Understanding
 from unimr.model.retriever import REMEMBERED_WORDS, UnifiedRetriever
 from unimr.model.tokenizer import WordBatch
@@ -64,7 +64,7 @@ class QueryEncoder:
 
 def _of_like_length(texts: Sequence[str]) -> Iterator[list[str]]:
     """The distinct texts, a batch at a time: each time the longest of those that are left."""
-    rest = sorted(dict.fromkeys(texts), key=lambda text: len(segment(text)))
+    rest = sorted(dict.fromkeys(texts), key=lambda text: len(forms(text)))
     while rest:
         yield rest[-TEXTS_AT_A_TIME:]
         del rest[-TEXTS_AT_A_TIME:]

@@ -85,12 +85,13 @@ class TextCorpus:
         """Role, language and normalised text of every entry."""
         self.texts = [text for _, _, text in positives]
         self.words = [tokenizer.words(text) for text in self.texts]
-        self.positives = [np.unique(found) for found in positives.values()]
+        self.positives = [np.array(sorted(set(found)), dtype=np.int64) for found in positives.values()]
         everywhere: dict[str, set[int]] = defaultdict(set)
         for (_, _, text), found in positives.items():
             everywhere[text].update(found)
         self.excluded = [
-            np.array(sorted(everywhere[text] - set(found)), dtype=np.int64) for (_, _, text), found in positives.items()
+            np.array(sorted(others), dtype=np.int64) if (others := everywhere[text].difference(found)) else _NONE
+            for (_, _, text), found in positives.items()
         ]
         owners = [self.item_ids[found[0]] for found in self.positives]
         self._shares = draw_shares(tables, owners, [lang for _, lang, _ in positives]) if tables else None
