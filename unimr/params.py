@@ -184,7 +184,10 @@ class SampleCost(Section):
 
 
 class StudyParams(Section):
-    """`unimr study`: which variants and peers, how many seeds, and what each run may spend (`unimr/study`)."""
+    """`unimr study`: which variants and peers, how many seeds, and what each run may spend (`unimr/study`).
+
+    `renderings` is how many pictures of an item a step draws: two, or one where an item has no other, as a photograph.
+    """
 
     profile: str
     variants: list[str] = Field(min_length=1)
@@ -193,6 +196,7 @@ class StudyParams(Section):
     jobs: PositiveInt
     budget: Annotated[float, Field(gt=0)]
     cost: SampleCost
+    renderings: Literal[1, 2]
     bootstrap_samples: Annotated[int, Field(ge=100)]
 
 

@@ -15,6 +15,7 @@ from unimr.data.tables import read_table, table_files
 from unimr.errors import UnimrError
 from unimr.files import read_json
 from unimr.params import Params
+from unimr.quality import expectations
 from unimr.quality.validate import run
 
 from . import poisons as p
@@ -35,6 +36,13 @@ def test_same_data_gives_the_same_bytes(tables: Tables, params: Params, prepared
     first = [(root / file).read_bytes() for file in files]
     run(params, root)
     assert [(root / file).read_bytes() for file in files] == first
+
+
+def test_the_library_tells_nothing_of_itself(caplog: pytest.LogCaptureFixture) -> None:
+    expectations._batches.cache_clear()
+    with caplog.at_level("INFO"):
+        expectations._batches()
+    assert caplog.messages == []
 
 
 def test_the_limit_decides(tables: Tables, params: Params, prepared: Callable[[Tables], Path]) -> None:

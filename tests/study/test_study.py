@@ -4,8 +4,10 @@ import html
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from unimr.config import load_params
 from unimr.errors import UnimrError
 from unimr.files import read_json
 from unimr.study import run as run_module
@@ -13,6 +15,7 @@ from unimr.study.result import Result
 from unimr.study.run import result_path, run
 from unimr.study.runs import planned, run_all
 from unimr.study.study import WORK, page_path, run_study
+from unimr.study.tables import check_renderings
 
 from .conftest import copy_tables
 
@@ -74,6 +77,15 @@ def test_other_parameters_are_another_result(root):
     profile = root / "profiles" / "tiny.yaml"
     profile.write_text(profile.read_text().replace("steps: 4", "steps: 5"))
     assert result_path(root, "tiny", "unified", 0, work) not in paths
+
+
+@pytest.mark.parametrize(("most", "set_to"), [(1, 2), (3, 1)])
+def test_pictures_that_would_be_counted_wrong_are_refused(root, most, set_to):
+    params = load_params(root, {"study.renderings": set_to})
+    images = pd.DataFrame({"item_id": ["a"] * most + ["b"] * 5, "split": ["train"] * most + ["test_item"] * 5})
+    with pytest.raises(UnimrError, match=rf"study.renderings is {set_to}, but .* at most {most} train pictures"):
+        check_renderings(params, images)
+    check_renderings(load_params(root, {"study.renderings": min(most, 2)}), images)
 
 
 def test_a_damaged_result_is_named(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 from unimr.config import load_params
 from unimr.errors import UnimrError
 from unimr.study.variants import ALL, PEERS, STAGES, VARIANTS, budget_of, spent, variant_params
+from unimr.training.joint_task import COMPOSED_BATCH
 
 PROJECT = Path(__file__).parents[2]
 
@@ -24,6 +25,16 @@ def test_pictures_that_only_their_captions_teach_are_counted():
     photos = load_params(PROJECT, {"profile": "photos"})
     assert not photos.train_joint.image_weight
     assert spent(photos) > spent(load_params(PROJECT, {"profile": "photos", "train_joint.caption_weight": 0.0}))
+
+
+def test_what_a_photograph_has_one_of_is_counted_once():
+    once, twice = (
+        spent(load_params(PROJECT, {"profile": "photos", "train_joint.steps": 1, "study.renderings": each}))
+        for each in (1, 2)
+    )
+    joint = load_params(PROJECT, {"profile": "photos"}).train_joint
+    composed = 2 * COMPOSED_BATCH  # pictures and words, where items have variants
+    assert twice - once == joint.image_batch_size * (1 + joint.captions) + composed
 
 
 def test_only_the_long_one_spends_more_than_one_budget():

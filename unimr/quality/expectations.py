@@ -219,7 +219,8 @@ def _run(suite: list[dict[str, Any]], table: str, batch: pd.DataFrame, parameter
 @lru_cache(maxsize=1)
 def _batches() -> BatchDefinition:
     """What turns a frame into a batch, in a context that lives in memory only; making one takes a while."""
-    logging.getLogger("great_expectations").setLevel(logging.WARNING)  # else it tells of its temporary folders
+    for name in ("great_expectations", "great_expectations.data_context.types.base"):  # the latter has its own level
+        logging.getLogger(name).setLevel(logging.WARNING)  # else it tells of folders that it does not make
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
     source = context.data_sources.add_pandas("tables").add_dataframe_asset("table")

@@ -18,7 +18,7 @@ from unimr.study.compare import Comparison, compare_all
 from unimr.study.report import Study, write_page
 from unimr.study.result import Result
 from unimr.study.runs import planned, read_all, run_all
-from unimr.study.tables import make_tables
+from unimr.study.tables import check_renderings, make_tables
 from unimr.study.variants import SEPARATE, UNIFIED, UNIFIED_LONG, budget_of
 
 log = logging.getLogger(__name__)
@@ -50,11 +50,12 @@ def run_study(
     runs = planned([*params.study.variants, *params.study.peers], seeds or params.study.seeds)
     work = (root / WORK / params.profile).absolute()
     make_tables(params, root, work)
+    tables = Tables.load(work / "data" / "validated")
+    check_renderings(params, tables.images)
     run_all(runs, root.absolute(), params.profile, work, jobs or params.study.jobs, tell)
     results = read_all(runs, root.absolute(), params.profile, work)
     comparisons = compare_all(results, params.study.bootstrap_samples)
     together = _together(results, params.study.bootstrap_samples)
-    tables = Tables.load(work / "data" / "validated")
     spent = {name: round(fmean(each.notes["cpu_seconds"] for each in found), 1) for name, found in results.items()}
     baselines = results[UNIFIED][0].notes["baselines"]
     study = Study(comparisons, together, baselines, _saved(params, tables, work), spent, budget_of(params))

@@ -8,6 +8,8 @@ import logging
 import shutil
 from pathlib import Path
 
+import pandas as pd
+
 from unimr.data import prepare
 from unimr.data.fetch import RAW_FOLDER
 from unimr.errors import UnimrError
@@ -43,6 +45,20 @@ def make_tables(params: Params, root: Path, work: Path) -> None:
     prepare.run(params, work)
     validate.run(params, work)
     write_json(work / _MADE_OF, {"digest": digest})
+
+
+def check_renderings(params: Params, images: pd.DataFrame) -> None:
+    """Compare `study.renderings`, by which pictures count in the budget, with the pictures there are.
+
+    Raises:
+        UnimrError: training draws another number of pictures of an item.
+    """
+    most = images.loc[images["split"] == "train", "item_id"].value_counts().max()
+    if min(most, 2) != params.study.renderings:
+        raise UnimrError(
+            f"study.renderings is {params.study.renderings}, but an item of profile {params.profile} has at most "
+            f"{most} train pictures. Put study: {{renderings: {min(most, 2)}}} into profiles/{params.profile}.yaml."
+        )
 
 
 def _digest(params: Params, root: Path) -> str:

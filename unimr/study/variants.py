@@ -141,7 +141,7 @@ def spent(params: Params) -> float:
     """What the four stages spend with these parameters, in samples weighted by `study.cost`."""
     joint, cost = params.train_joint, params.study.cost
     return (
-        params.train_image.steps * 2 * params.train_image.batch_size * cost.picture
+        params.train_image.steps * params.study.renderings * params.train_image.batch_size * cost.picture
         + params.train_text.steps * params.train_text.batch_size * cost.text
         + params.train_nlu.steps * params.train_nlu.batch_size * cost.utterance
         + joint.steps * (joint.batch_size * cost.text + joint.nlu_batch_size * cost.utterance)
@@ -150,6 +150,8 @@ def spent(params: Params) -> float:
 
 
 def _pictures_of_a_step(params: Params, cost: SampleCost) -> float:
-    pictures = 2 * params.train_joint.image_batch_size
+    """Pictures and their captions, and pictures with words: these change an item into a variant of it."""
+    pictures = params.study.renderings * params.train_joint.image_batch_size
     captions = pictures * params.train_joint.captions if params.train_joint.caption_weight else 0
-    return (pictures + COMPOSED_BATCH) * cost.picture + (captions + COMPOSED_BATCH) * cost.text
+    composed = COMPOSED_BATCH if params.study.renderings > 1 else 0  # photographs have no variants
+    return (pictures + composed) * cost.picture + (captions + composed) * cost.text
