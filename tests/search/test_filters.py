@@ -46,6 +46,13 @@ def test_what_cannot_be_read_is_named_and_not_guessed(lexicon, label, text):
     assert (reading.filters, reading.count, reading.unread) == ([], None, [text])
 
 
+@pytest.mark.parametrize("label", ["time", "gender"])
+def test_a_slot_that_the_catalogue_has_no_values_for_is_no_filter(label):
+    photographs = SlotLexicon({"en": {"style": {"photo": ["photo"]}, "gender": {}}})
+    reading = read_slots([slot(label, "2015"), slot("count", "3"), slot("style", "photo")], photographs, "en")
+    assert (reading.filters, reading.count, reading.unread) == ([Filter("style", "==", "photo")], 3, [])
+
+
 @pytest.mark.parametrize("label", ["subject", "weather_descriptor"])
 def test_slots_that_are_no_filters_by_nature_are_not_missed(lexicon, label):
     assert read_slots([slot(label, "snow")], lexicon, "en").unread == []

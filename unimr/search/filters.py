@@ -62,6 +62,10 @@ class SlotLexicon:
         """
         return cls(read_json(path))
 
+    def has(self, label: str) -> bool:
+        """Whether the catalogue has values for a slot: a photograph has no year, whatever time a query speaks of."""
+        return bool(self._words.get(("", label)))
+
     def _find(self, label: str, surface: str, lang: str | None) -> str | None:
         """The value that words stand for: exactly, in the language first, then the closest over the floor."""
         wanted = normalise(surface)
@@ -82,6 +86,8 @@ def read_slots(slots: Sequence[PredictedSlot], lexicon: SlotLexicon, lang: str |
     values: dict[str, str] = {}
     unread, count = [], None
     for slot in slots:
+        if slot.label != "count" and not lexicon.has(slot.label):
+            continue
         found: list[Filter] = []
         if slot.label in FILTER_SLOTS:
             value = lexicon.find(slot.label, slot.text, lang)
