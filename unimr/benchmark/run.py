@@ -10,8 +10,8 @@ from unimr.benchmark.table import markdown, to_json
 from unimr.data.published.records import Dataset
 from unimr.data.published.sources import read_all
 from unimr.errors import UnimrError
-from unimr.files import write_json, write_text
-from unimr.model.manifest import model_version, verify_manifest
+from unimr.files import read_json, write_json, write_text
+from unimr.model.manifest import MANIFEST, model_version
 from unimr.model.nlu import Labels
 from unimr.model.retriever import UnifiedRetriever
 from unimr.params import EvaluateParams
@@ -53,7 +53,8 @@ def evaluate_folder(
 
 
 def _languages_of(model: Path) -> list[str]:
-    languages: list[str] = verify_manifest(model)["notes"].get("languages", [])
+    """What the manifest of a model, which was verified when it was loaded, says."""
+    languages: list[str] = read_json(model / MANIFEST)["notes"].get("languages", [])
     if not languages:
         raise UnimrError(f"{model} does not say which languages it was trained on. Name them: --trained en,de")
     return languages
