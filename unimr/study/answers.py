@@ -70,19 +70,24 @@ def _separate(comparisons: Sequence[Comparison], together: Sequence[Comparison])
 
 
 def _fusion(comparisons: Sequence[Comparison]) -> Answer:
-    rows = [each for each in comparisons if each.name == "no_fusion" and each.measure in INTENT_RICH]
-    others = [each for each in comparisons if each.name == "no_nlu" and each.measure in INTENT_RICH]
-    sentence = f"Fusing the NLU features {_effect(rows)} on intent-rich queries." if rows else ""
-    if others:
-        sentence += f" The NLU module as a whole (its loss, its stage and the fusion) {_effect(others)} on them."
-    elsewhere = [each for each in comparisons if each.measure not in INTENT_RICH]
+    """Of intent-rich queries; of everything that was measured where the data has none."""
+    measured = {each.measure for each in comparisons}
+    rich = measured & set(INTENT_RICH)
+    rows = [each for each in comparisons if each.measure in (rich or measured)]
+    elsewhere = [each for each in comparisons if rich and each.measure not in rich]
+    fusion, nlu = ([each for each in rows if each.name == name] for name in ("no_fusion", "no_nlu"))
+    said = [] if rich else ["The data has no intent-rich queries; this is of all that was measured."]
+    said += [f"Fusing the NLU features {_effect(fusion)}{' on intent-rich queries' if rich else ''}."] if fusion else []
+    whole = "The NLU module as a whole (its loss, its stage and the fusion)"
+    said += [f"{whole} {_effect(nlu)}{' on them' if rich else ''}."] if nlu else []
     details = [
         _detail("no fusion", rows, "no_fusion"),
-        _detail("no NLU at all", others, "no_nlu"),
+        _detail("no NLU at all", rows, "no_nlu"),
         _detail("no fusion, elsewhere", elsewhere, "no_fusion"),
         _detail("no NLU at all, elsewhere", elsewhere, "no_nlu"),
     ]
-    return Answer("Does fusion help intent-rich queries?", sentence.strip(), tuple(filter(None, details)))
+    question = f"Does fusion help{' intent-rich queries' if rich else ''}?"
+    return Answer(question, " ".join(said), tuple(filter(None, details)))
 
 
 def _stages(comparisons: Sequence[Comparison]) -> Answer:
@@ -140,7 +145,7 @@ def _split(rows: Iterable[Comparison]) -> tuple[list[Comparison], list[Compariso
 def _effect(rows: list[Comparison]) -> str:
     ahead, behind, _ = _split(rows)
     if ahead and behind:
-        return "helps in one measure and harms in another"
+        return f"helps in {len(ahead)} of {_measures(len(rows))} and harms in {len(behind)}"
     if ahead:
         return "helps" if len(ahead) == len(rows) else f"helps in {len(ahead)} of {_measures(len(rows))}"
     if behind:
