@@ -43,8 +43,8 @@ def test_fusion_where_the_data_has_no_intent_rich_queries():
         compared("no_nlu", "item_to_name.mrr", -0.1, "not shown"),
     ]
     assert said(rows, "Does fusion help?") == (
-        "The data has no intent-rich queries; this is of all that was measured. Fusing the NLU features helps. The NLU module as a whole "
-        "(its loss, its stage and the fusion) shows no effect."
+        "The data has no intent-rich queries; this is of all that was measured. Fusing the NLU features "
+        "helps. The NLU module as a whole (its loss, its stage and the fusion) shows no effect."
     )
 
 
