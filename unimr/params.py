@@ -187,6 +187,8 @@ class StudyParams(Section):
     """`unimr study`: which variants and peers, how many seeds, and what each run may spend (`unimr/study`).
 
     `renderings` is how many pictures of an item a step draws: two, or one where an item has no other, as a photograph.
+    `utterances_ask` says whether utterances ask for items, as those of the catalogue do. Commands to an assistant
+    do not: they are left out, and cost nothing, where neither intents nor slots are learned.
     """
 
     profile: str
@@ -197,6 +199,7 @@ class StudyParams(Section):
     budget: Annotated[float, Field(gt=0)]
     cost: SampleCost
     renderings: Literal[1, 2]
+    utterances_ask: bool
     bootstrap_samples: Annotated[int, Field(ge=100)]
 
 

@@ -15,9 +15,12 @@ from unimr.study.result import Result
 from unimr.study.run import result_path, run
 from unimr.study.runs import planned, run_all
 from unimr.study.study import WORK, page_path, run_study
-from unimr.study.tables import check_renderings
+from unimr.study.tables import check_budget
 
 from .conftest import copy_tables
+
+ASKING = pd.DataFrame({"item_id": ["a", None]})
+COMMANDS = pd.DataFrame({"item_id": [None, None]})
 
 
 def test_a_study_from_tables_to_page_and_on(root):
@@ -84,8 +87,16 @@ def test_pictures_that_would_be_counted_wrong_are_refused(root, most, set_to):
     params = load_params(root, {"study.renderings": set_to})
     images = pd.DataFrame({"item_id": ["a"] * most + ["b"] * 5, "split": ["train"] * most + ["test_item"] * 5})
     with pytest.raises(UnimrError, match=rf"study.renderings is {set_to}, but .* at most {most} train pictures"):
-        check_renderings(params, images)
-    check_renderings(load_params(root, {"study.renderings": min(most, 2)}), images)
+        check_budget(params, images, ASKING)
+    check_budget(load_params(root, {"study.renderings": min(most, 2)}), images, ASKING)
+
+
+@pytest.mark.parametrize(("asks", "words"), [(True, "true, but .* no utterances ask"), (False, "false, but .* some")])
+def test_utterances_that_would_be_counted_wrong_are_refused(root, asks, words):
+    images = pd.DataFrame({"item_id": ["a", "a"], "split": ["train", "train"]})
+    with pytest.raises(UnimrError, match=f"study.utterances_ask is {words}"):
+        check_budget(load_params(root, {"study.utterances_ask": asks}), images, COMMANDS if asks else ASKING)
+    check_budget(load_params(root, {"study.utterances_ask": asks}), images, ASKING if asks else COMMANDS)
 
 
 def test_a_damaged_result_is_named(tmp_path):

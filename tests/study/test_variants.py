@@ -57,6 +57,12 @@ def test_what_is_left_out_gives_its_budget_to_the_stages_that_stay():
     assert without.train_nlu.steps > whole.train_nlu.steps
 
 
+def test_commands_are_left_out_where_neither_intents_nor_slots_are_learned():
+    commands, asking = (variant_params(PROJECT, profile, "text_only", 0) for profile in ("study_photos", "study"))
+    assert commands.train_joint.nlu_batch_size == 0 and asking.train_joint.nlu_batch_size > 0
+    assert variant_params(PROJECT, "study_photos", "no_fusion", 0).train_joint.nlu_batch_size > 0
+
+
 def test_only_what_trains_a_part_can_be_asked_for_it():
     assert set(VARIANTS["image_only"].tasks) & set(VARIANTS["text_only"].tasks) == set()
     asked = {task for name in ("image_only", "text_only", "nlu_only") for task in VARIANTS[name].tasks}

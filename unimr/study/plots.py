@@ -94,4 +94,5 @@ def _label(axes: Axes, measure: str, rows: Sequence[Comparison]) -> None:
     axes.set_title(readable(measure).replace(" (", "\n("), loc="left", fontsize=9, fontweight="bold")
     axes.set_yticks(range(len(rows)), [each.name.replace("_", " ") for each in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.locator_params(axis="x", nbins=5)  # small differences have long labels
     set_grid(axes, "x")

@@ -18,7 +18,7 @@ from unimr.study.compare import Comparison, compare_all
 from unimr.study.report import Study, write_page
 from unimr.study.result import Result
 from unimr.study.runs import planned, read_all, run_all
-from unimr.study.tables import check_renderings, make_tables
+from unimr.study.tables import check_budget, make_tables
 from unimr.study.variants import SEPARATE, UNIFIED, UNIFIED_LONG, budget_of
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def run_study(
     work = (root / WORK / params.profile).absolute()
     make_tables(params, root, work)
     tables = Tables.load(work / "data" / "validated")
-    check_renderings(params, tables.images)
+    check_budget(params, tables.images, tables.utterances)
     run_all(runs, root.absolute(), params.profile, work, jobs or params.study.jobs, tell)
     results = read_all(runs, root.absolute(), params.profile, work)
     comparisons = compare_all(results, params.study.bootstrap_samples)

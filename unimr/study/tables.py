@@ -47,12 +47,19 @@ def make_tables(params: Params, root: Path, work: Path) -> None:
     write_json(work / _MADE_OF, {"digest": digest})
 
 
-def check_renderings(params: Params, images: pd.DataFrame) -> None:
-    """Compare `study.renderings`, by which pictures count in the budget, with the pictures there are.
+def check_budget(params: Params, images: pd.DataFrame, utterances: pd.DataFrame) -> None:
+    """Compare `study.renderings` and `study.utterances_ask`, by which budgets are counted, with the tables.
 
     Raises:
-        UnimrError: training draws another number of pictures of an item.
+        UnimrError: training draws another number of pictures of an item, or utterances ask although they should not.
     """
+    asks = bool(utterances["item_id"].notna().any())
+    if asks != params.study.utterances_ask:
+        raise UnimrError(
+            f"study.utterances_ask is {str(params.study.utterances_ask).lower()}, but in the tables of profile "
+            f"{params.profile} {'some' if asks else 'no'} utterances ask for an item. Put study: {{utterances_ask: "
+            f"{str(asks).lower()}}} into profiles/{params.profile}.yaml."
+        )
     most = images.loc[images["split"] == "train", "item_id"].value_counts().max()
     if min(most, 2) != params.study.renderings:
         raise UnimrError(

@@ -125,6 +125,9 @@ def variant_params(root: Path, profile: str, name: str, seed: int) -> Params:
         **ALL[name].overrides,
     }
     params = load_params(root, given)
+    if not params.train_joint.nlu_weight and not params.study.utterances_ask:
+        given["train_joint.nlu_batch_size"] = 0
+        params = load_params(root, given)
     factor = ALL[name].budgets * budget_of(base) / spent(params)
     steps = {f"{stage}.steps": round(getattr(params, stage).steps * factor) for stage in STAGES}
     if any(steps[f"{stage}.steps"] == 0 for stage in STAGES if getattr(params, stage).steps):
