@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -16,6 +17,9 @@ from unimr.files import read_json
 from unimr.model.retriever import UnifiedRetriever
 from unimr.stages import run_stage
 from unimr.training.corpus import Items
+from unimr.training.joint_task import JointTask
+from unimr.training.losses.proxy import ProxyLoss
+from unimr.training.stages import joint_data
 
 from .small_project import PROJECT, TINY, TRAINING
 
@@ -107,6 +111,20 @@ def test_the_model_knows_the_labels_of_the_data(root):
     model = UnifiedRetriever.load(root / "models/train_joint")
     assert (model.nlu.labels.intents, model.nlu.labels.slots) == (("play_music",), ("artist",))
     assert model.understand(["please play red"])[0].intent == "play_music"
+
+
+def test_two_captions_of_each_photograph_are_contrasted(root):
+    params = load_params(root)
+    retriever = UnifiedRetriever.load(root / "models/train_joint")
+    items = Items.read(root / "data/validated")
+    proxies = ProxyLoss(len(items.item_ids), params.model.dim, params.model.matryoshka_dims)
+    task = JointTask(params.train_joint, retriever, proxies, joint_data(params, root, items, retriever.tokenizer))
+    batch = task.batch(np.random.default_rng(0))
+    captions = batch.captions
+    assert captions.order[captions.first].tolist() == captions.order[captions.second].tolist()
+    assert sorted(captions.order[captions.first].tolist()) == list(range(len(batch.pictures.rgba)))
+    assert not (captions.first == captions.second).any()
+    assert {"captions", "alike"} <= task(batch)[1].keys()
 
 
 def test_it_is_measured_on_the_same_files(root):

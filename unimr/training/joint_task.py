@@ -62,12 +62,15 @@ class ComposedBatch:
 class CaptionBatch:
     """Captions of the pictures of an `ImageBatch`, as many of each, sorted by length.
 
-    `order` says which picture each is of, `items` of which item `[captions]`.
+    `order` says which picture each is of, `items` of which item `[captions]`; `first` and `second` are the places of
+    two captions of each picture `[pictures]`, the same one where one is drawn.
     """
 
     words: WordBatch
     order: torch.Tensor
     items: torch.Tensor
+    first: torch.Tensor
+    second: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,10 @@ class JointTask:
         dropped = [corpus.dropped(corpus.caption(items[place], rng), rng, self.params.window_words) for place in shown]
         words, order = training_batch(corpus.tokenizer, dropped)
         places = torch.from_numpy(shown[order])
-        return CaptionBatch(words, places, pictures.items[places % len(pictures.items)])
+        of_picture = torch.from_numpy(np.argsort(order).reshape(-1, self.params.captions))
+        return CaptionBatch(
+            words, places, pictures.items[places % len(pictures.items)], of_picture[:, 0], of_picture[:, -1]
+        )
 
     def _draw_compositions(self, rng: np.random.Generator) -> ComposedBatch:
         places = rng.integers(0, len(self.data.compositions), COMPOSED_BATCH)
@@ -175,9 +181,8 @@ class JointTask:
             pictures, report = picture_losses(vectors, self.proxy_loss, self.contrast, batch, CONTRAST_WEIGHT)
             loss = self.params.image_weight * pictures
         if captions is not None:
-            captioned = self._caption_loss(vectors, captions)
-            loss = loss + self.params.caption_weight * captioned
-            report["captions"] = float(captioned.detach())
+            captioned, of_captions = self._caption_losses(vectors, captions)
+            loss, report = loss + captioned, report | of_captions
         return loss, report
 
     def _embed(self, words: WordBatch) -> torch.Tensor:
@@ -198,12 +203,19 @@ class JointTask:
         vectors, nlu = self.retriever.embed_words(words)
         return vectors, nlu.intent_logits, nlu.tag_logits
 
-    def _caption_loss(self, pictures: torch.Tensor, batch: CaptionBatch) -> torch.Tensor:
-        """Contrast of every picture `[pictures, dim]` with its caption, the other captions of the batch against it."""
+    def _caption_losses(self, pictures: torch.Tensor, batch: CaptionBatch) -> tuple[torch.Tensor, dict[str, float]]:
+        """Contrast of every picture `[pictures, dim]` with its captions, and of two captions of it with each other.
+
+        The others of the batch are against them. The second costs next to nothing, since the captions are encoded.
+        """
         captions = self._encode(batch.words)
         shown, items = pictures[batch.order.to(pictures.device)], batch.items.to(pictures.device)
-        loss: torch.Tensor = self.caption_contrast(shown, captions, items)
-        return loss
+        contrast = self.caption_contrast(shown, captions, items)
+        loss, report = self.params.caption_weight * contrast, {"captions": float(contrast.detach())}
+        if self.params.contrast_weight and self.params.captions > 1:
+            pairs = self.text_contrast(captions[batch.first], captions[batch.second], items[batch.first])
+            loss, report = loss + self.params.contrast_weight * pairs, report | {"alike": float(pairs.detach())}
+        return loss, report
 
     def _composed_loss(self, batch: ComposedBatch) -> torch.Tensor:
         device = self.proxy_loss.proxies.device

@@ -110,7 +110,7 @@ def run_train_joint(params: Params, root: Path) -> None:
     items = Items.read(root / TABLES)
     proxy_loss = _proxy_loss(params, items, stage.min_temperature)
     _load_stages(root, retriever, proxy_loss)
-    task = JointTask(stage, retriever, proxy_loss, _joint_data(params, root, items, retriever.tokenizer))
+    task = JointTask(stage, retriever, proxy_loss, joint_data(params, root, items, retriever.tokenizer))
     rates = Rates(stage.learning_rate, stage.table_learning_rate)
     work = _train(task, params, "train_joint", root, ["train_image", "train_text", "train_nlu"], rates)
     retriever.known_names = KnownNames.of_tables(read_table(root / TABLES, "texts"), retriever.nlu.labels)
@@ -158,7 +158,8 @@ def _proxy_loss(params: Params, items: Items, min_temperature: float) -> ProxyLo
     return ProxyLoss(len(items.item_ids), params.model.dim, params.model.matryoshka_dims, min_temperature)
 
 
-def _joint_data(params: Params, root: Path, items: Items, tokenizer: Tokenizer) -> JointData:
+def joint_data(params: Params, root: Path, items: Items, tokenizer: Tokenizer) -> JointData:
+    """What stage `train_joint` trains on, of the tables under `root`."""
     utterances = read_table(root / TABLES, "utterances")
     # Utterances come as batches of their own, with intents and slots; as plain texts they would come twice.
     corpus = TextCorpus(
