@@ -35,6 +35,11 @@ STEPS = {
     **{"train_text.steps": 80, "train_text.warmup_steps": 8, "train_nlu.steps": 40, "train_nlu.warmup_steps": 4},
     **{"train_joint.steps": 20, "train_joint.warmup_steps": 4, "train_joint.regression_margin": 1.0},
 }
+RATES = {
+    **{"train_text.learning_rate": 1e-3, "train_text.table_learning_rate": 2e-2},
+    **{"train_nlu.learning_rate": 1e-3, "train_nlu.table_learning_rate": 1e-2},
+    **{"train_joint.learning_rate": 5e-4, "train_joint.table_learning_rate": 4e-3},
+}
 BATCHES = {
     **{"train_text.batch_size": 128, "train_nlu.batch_size": 64, "train_joint.batch_size": 64},
     **{"train_joint.image_batch_size": 32, "train_joint.nlu_batch_size": 32},
@@ -48,7 +53,7 @@ def variants() -> dict[str, dict[str, Any]]:
 
     minilm = str(get_model_path())
     encoder = {"kind": "hf", "name": minilm, "max_tokens": 48, "rate_multiplier": 0.1}
-    short = STEPS | BATCHES
+    short = STEPS | RATES | BATCHES
     return {
         "untrained": {"model.text": encoder, "model.nlu.fusion": False},
         "ngram": short,
