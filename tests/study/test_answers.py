@@ -95,6 +95,19 @@ def test_stages():
     )
 
 
+def test_peers_are_held_against_one_budget_and_against_three():
+    rows = [
+        compared("clip", "name_to_image_trained.recall_at_10", 0.1, "better"),
+        compared("minilm", "name_to_name.mrr", 0.0, "not shown"),
+    ]
+    together = [compared("clip", "name_to_image_trained.recall_at_10", -0.1, "worse")]
+    assert said(rows, "Is it ahead of the field's own tools on their ground?", together=together) == (
+        "Against clip one model is ahead in 0 of 1 measure, behind in 1, and in 0 nothing is shown; with three budgets "
+        "it is ahead in 1 of 1 measure, behind in 0, and in 0 nothing is shown; against minilm one model is ahead in 0 "
+        "of 1 measure, behind in 0, and in 1 nothing is shown."
+    )
+
+
 def test_what_is_saved_and_what_is_not():
     question = "What does one model save?"
     parts = "50% of the parameters, 50% of the bytes on disk and 50% of the time of a query"

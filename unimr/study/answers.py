@@ -29,7 +29,7 @@ def answers(
 
     Args:
         comparisons: of everything with `unified`.
-        together: of the separate models with `unified_long`; empty where that was not run.
+        together: of the separate models and peers with `unified_long`; empty where that was not run.
         saved: see `unimr.study.saving.saving`.
     """
     names = {each.name for each in comparisons}
@@ -37,7 +37,7 @@ def answers(
     found += [_fusion(comparisons)] if names & {"no_fusion", "no_nlu"} else []
     found += [_stages(comparisons)] if names & STAGES.keys() else []
     found.append(_saved(saved))
-    found += [_peers(comparisons)] if names & PEERS.keys() else []
+    found += [_peers(comparisons, together)] if names & PEERS.keys() else []
     return found
 
 
@@ -120,13 +120,16 @@ def _saved(saved: dict[str, dict[str, float]]) -> Answer:
     return Answer("What does one model save?", sentence, details)
 
 
-def _peers(comparisons: Sequence[Comparison]) -> Answer:
+def _peers(comparisons: Sequence[Comparison], together: Sequence[Comparison]) -> Answer:
     parts, details = [], []
     for name in PEERS:
-        rows = [each for each in comparisons if each.name == name]
+        rows, long_rows = ([row for row in part if row.name == name] for part in (comparisons, together))
         if rows:
             parts.append(f"against {name} one model is {_counted(rows)}")
             details.append(_detail(ALL[name].label, rows, name))
+        if rows and long_rows:
+            parts.append(f"with three budgets it is {_counted(long_rows)}")
+            details.append(_detail(f"{ALL[name].label}, with three budgets", long_rows, name))
     sentence = "; ".join(parts)
     question = "Is it ahead of the field's own tools on their ground?"
     return Answer(question, f"{sentence[:1].upper()}{sentence[1:]}.", tuple(details))

@@ -24,7 +24,7 @@ class Study:
 
     Attributes:
         comparisons: every measure of every variant and peer, with `unified`.
-        together: the separate models, with `unified_long`.
+        together: the separate models and the peers, with `unified_long`.
         baselines: measure → name → value, of methods without a model.
         saved: see `unimr.study.saving.saving`.
         spent: name → mean CPU seconds of a run.

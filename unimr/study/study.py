@@ -19,7 +19,7 @@ from unimr.study.report import Study, write_page
 from unimr.study.result import Result
 from unimr.study.runs import planned, read_all, run_all
 from unimr.study.tables import check_budget, make_tables
-from unimr.study.variants import SEPARATE, UNIFIED, UNIFIED_LONG, budget_of
+from unimr.study.variants import PEERS, SEPARATE, UNIFIED, UNIFIED_LONG, budget_of
 
 log = logging.getLogger(__name__)
 
@@ -63,8 +63,8 @@ def run_study(
 
 
 def _together(results: dict[str, list[Result]], samples: int) -> list[Comparison]:
-    """The separate models against one that spends as much as they do together; empty where that was not run."""
-    chosen = {name: results[name] for name in (UNIFIED_LONG, *SEPARATE) if name in results}
+    """Separate models and peers against one that spends as much as three of them; empty where that was not run."""
+    chosen = {name: results[name] for name in (UNIFIED_LONG, *SEPARATE, *PEERS) if name in results}
     return compare_all(chosen, samples, base=UNIFIED_LONG) if UNIFIED_LONG in chosen else []
 
 

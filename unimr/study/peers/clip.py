@@ -26,7 +26,7 @@ from unimr.training.device import THREADS, mixed_precision
 from unimr.training.pictures import Pictures
 
 BATCH = 128
-LEARNING_RATE, TABLE_RATE = 1e-3, 2e-2
+LEARNING_RATE, TABLE_RATE = 1e-3, 1e-1
 WEIGHT_DECAY = 0.2
 WARM_UP_SHARE = 0.1
 MAX_SCALE = 100.0

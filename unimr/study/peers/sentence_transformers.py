@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 BATCH = 256
-LEARNING_RATE, TABLE_RATE = 1e-3, 1e-2
+LEARNING_RATE, TABLE_RATE = 2e-3, 1e-1
 WEIGHT_DECAY = 0.02
 WARM_UP_SHARE = 0.1
 
