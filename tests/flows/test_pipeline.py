@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import signal
 import time
@@ -224,7 +223,7 @@ def test_a_worse_model_is_kept_and_not_published_and_the_run_says_why(server, pr
     name, message = run("sabotage", PipelineParameters(overrides={"train_joint.steps": 1}), tasks=tasks)
     assert name == "Kept"
     assert message.startswith("Kept, not published: ")
-    assert re.search(r"name_to_image_trained_recall_at_1\d* fell from 0\.", message), message
+    assert "name_to_image_trained_recall_at_10 fell from 0." in message
     index = json.loads(Path("metrics/index.json").read_text())
     pointer = json.loads(Path("published/current.json").read_text())
     assert (index["published"], pointer["version"]) == (False, live)

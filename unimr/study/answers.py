@@ -127,7 +127,7 @@ def _peers(comparisons: Sequence[Comparison], together: Sequence[Comparison]) ->
         if rows:
             parts.append(f"against {name} one model is {_counted(rows)}")
             details.append(_detail(ALL[name].label, rows, name))
-        if rows and long_rows:
+        if long_rows:
             parts.append(f"with three budgets it is {_counted(long_rows)}")
             details.append(_detail(f"{ALL[name].label}, with three budgets", long_rows, name))
     sentence = "; ".join(parts)
