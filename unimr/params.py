@@ -123,13 +123,15 @@ class TrainOnTextsParams(TrainParams):
     """What stages that train on texts of items have; the n-gram table has a learning rate of its own.
 
     Texts are compared with the proxies of all items (`proxy_weight`) and, in pairs, with the other texts of the batch
-    (`contrast_weight`). Of a text of more than `window_words` words so many in a row are taken; 0: all.
+    (`contrast_weight`). Of a text of more than `window_words` words so many in a row are taken; 0: all. The share
+    `word_dropout` of what is taken is left out at random.
     """
 
     table_learning_rate: Rate
     proxy_weight: Weight
     contrast_weight: Weight
     window_words: Annotated[int, Field(ge=0)]
+    word_dropout: Share
     min_temperature: Temperature
 
     @model_validator(mode="after")

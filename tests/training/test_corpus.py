@@ -105,7 +105,7 @@ def test_targets_sum_to_one(corpus):
 def test_dropped_words_leave_at_least_one_in_their_order(corpus):
     longest = int(np.argmax([len(words) for words in corpus.words]))
     words = corpus.words[longest]
-    found = [corpus.dropped(longest, np.random.default_rng(seed)) for seed in range(300)]
+    found = [corpus.dropped(longest, np.random.default_rng(seed), 0.1) for seed in range(300)]
     assert {len(kept) for kept in found} > {len(words)}
     share = np.mean([len(kept) / len(words) for kept in found])
     assert share == pytest.approx(0.9, abs=0.02)
@@ -118,12 +118,12 @@ def test_dropped_words_leave_at_least_one_in_their_order(corpus):
 def test_of_a_long_text_some_words_in_a_row_are_drawn():
     text = " ".join(f"word{place}" for place in range(20))
     corpus = TextCorpus(text_frame(("a", "en", "name", text, "train")), NO_UTTERANCES, ["a"], tokenizer())
-    found = [corpus.dropped(0, np.random.default_rng(seed), window_words=8) for seed in range(200)]
+    found = [corpus.dropped(0, np.random.default_rng(seed), 0.1, window_words=8) for seed in range(200)]
     whole = corpus.words[0].tolist()
     first = {whole.index(kept[0]) for kept in found}
     assert min(first) == 0 and max(first) >= 12  # every place is reached
     assert all(whole.index(kept[-1]) - whole.index(kept[0]) < 8 for kept in found)
-    assert max(len(corpus.dropped(0, np.random.default_rng(seed))) for seed in range(20)) > 8
+    assert max(len(corpus.dropped(0, np.random.default_rng(seed), 0.1)) for seed in range(20)) > 8
 
 
 def test_a_text_is_related_to_its_items_and_those_with_the_same_words_in_another_role():
@@ -136,7 +136,7 @@ def test_a_text_is_related_to_its_items_and_those_with_the_same_words_in_another
 
 def test_a_single_word_is_never_dropped():
     corpus = TextCorpus(text_frame(("a", "en", "name", "cat", "train")), NO_UTTERANCES, ["a"], tokenizer())
-    assert all(len(corpus.dropped(0, np.random.default_rng(seed))) == 1 for seed in range(50))
+    assert all(len(corpus.dropped(0, np.random.default_rng(seed), 0.1)) == 1 for seed in range(50))
 
 
 def test_idf_is_higher_for_rarer_ngrams():

@@ -15,6 +15,7 @@ from unimr.model.nlu import Labels
 from unimr.model.retriever import UnifiedRetriever
 from unimr.model_params import ModelParams
 from unimr.study.variants import SEPARATE
+from unimr.training.device import threads
 
 ROUNDS, WARM_UP = 60, 5
 PARTS = {
@@ -58,8 +59,7 @@ def _size(params: ModelParams, labels: Labels, parts: Sequence[str]) -> dict[str
 @torch.inference_mode()
 def _times(params: ModelParams, labels: Labels, queries: Sequence[str]) -> dict[str, float]:
     """Median milliseconds of a query in each model: encoding, and understanding where the model has an NLU module."""
-    model, threads = UnifiedRetriever(params, labels).eval(), torch.get_num_threads()
-    torch.set_num_threads(1)  # as the service does: a single query is too small to be shared between threads
+    model = UnifiedRetriever(params, labels).eval()
 
     def _batch(text: str) -> Any:
         return model.tokenizer.batch([model.tokenizer.words(text)])
@@ -71,10 +71,10 @@ def _times(params: ModelParams, labels: Labels, queries: Sequence[str]) -> dict[
         "nlu_only": lambda text: model.understandings([text], model.nlu(model.text_encoder(_batch(text)))),
     }
     taken: dict[str, list[float]] = {name: [] for name in ways}
-    for number in range(WARM_UP + ROUNDS):
-        for name, encode in ways.items():
-            begun = time.perf_counter()
-            encode(queries[number % len(queries)])
-            taken[name].append((time.perf_counter() - begun) * 1000)
-    torch.set_num_threads(threads)
+    with threads(1):  # as the service does: a single query is too small to be shared between threads
+        for number in range(WARM_UP + ROUNDS):
+            for name, encode in ways.items():
+                begun = time.perf_counter()
+                encode(queries[number % len(queries)])
+                taken[name].append((time.perf_counter() - begun) * 1000)
     return {name: statistics.median(values[WARM_UP:]) for name, values in taken.items()}

@@ -24,9 +24,6 @@ ROLE_SHARES = {"name": 0.45, "variant": 0.1, "keyword": 0.3, "description": 0.05
 `variant` is the name of a variant (a skin tone): as many as names, but made of few words, so fewer are enough.
 """
 
-WORD_DROPOUT = 0.1
-"""Share of words left out of a text at random, as long as one stays."""
-
 _NONE = np.zeros(0, dtype=np.int64)
 
 
@@ -167,15 +164,17 @@ class TextCorpus:
         of_texts = [np.union1d(self.positives[number], self.excluded[number]) for number in numbers]
         return torch.from_numpy(np.stack([np.isin(items, of_text) for of_text in of_texts]))
 
-    def dropped(self, number: int, rng: np.random.Generator, window_words: int = 0) -> np.ndarray:
-        """Words of a text, at most `window_words` in a row (0: all), with some left out at random."""
+    def dropped(
+        self, number: int, rng: np.random.Generator, word_dropout: float, window_words: int = 0
+    ) -> np.ndarray:
+        """Words of a text, at most `window_words` in a row (0: all), with that share left out; one always stays."""
         words = self.words[number]
         if 0 < window_words < len(words):
             first = int(rng.integers(len(words) - window_words + 1))
             words = words[first : first + window_words]
         if len(words) == 1:
             return words
-        kept = words[rng.random(len(words)) >= WORD_DROPOUT]
+        kept = words[rng.random(len(words)) >= word_dropout]
         return kept if len(kept) else words[:1]
 
     def targets(self, numbers: np.ndarray) -> torch.Tensor:

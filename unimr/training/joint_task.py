@@ -136,7 +136,10 @@ class JointTask:
         items *= len(pictures.rgba) // len(items)
         captioned = [place for place, item in enumerate(items) if corpus.has_caption(item)]
         shown = np.repeat(captioned, self.params.captions)
-        dropped = [corpus.dropped(corpus.caption(items[place], rng), rng, self.params.window_words) for place in shown]
+        dropped = [
+            corpus.dropped(corpus.caption(items[place], rng), rng, self.params.word_dropout, self.params.window_words)
+            for place in shown
+        ]
         words, order = training_batch(corpus.tokenizer, dropped)
         places = torch.from_numpy(shown[order])
         of_picture = torch.from_numpy(np.argsort(order).reshape(-1, self.params.captions))

@@ -76,7 +76,7 @@ def draw_texts(corpus: TextCorpus, params: TrainOnTextsParams, rng: np.random.Ge
     if paired:
         items, partners = corpus.partners(drawn, rng)
         numbers = np.concatenate([drawn, partners])
-    dropped = [corpus.dropped(number, rng, params.window_words) for number in numbers]
+    dropped = [corpus.dropped(number, rng, params.word_dropout, params.window_words) for number in numbers]
     words, order = training_batch(corpus.tokenizer, dropped)
     pairs = None
     if paired:
