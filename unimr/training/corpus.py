@@ -164,9 +164,7 @@ class TextCorpus:
         of_texts = [np.union1d(self.positives[number], self.excluded[number]) for number in numbers]
         return torch.from_numpy(np.stack([np.isin(items, of_text) for of_text in of_texts]))
 
-    def dropped(
-        self, number: int, rng: np.random.Generator, word_dropout: float, window_words: int = 0
-    ) -> np.ndarray:
+    def dropped(self, number: int, rng: np.random.Generator, word_dropout: float, window_words: int = 0) -> np.ndarray:
         """Words of a text, at most `window_words` in a row (0: all), with that share left out; one always stays."""
         words = self.words[number]
         if 0 < window_words < len(words):
