@@ -45,8 +45,9 @@ ROOT = Path(__file__).resolve().parents[1]
 TAGS = ["unimr"]
 LOST = "No sign of life: the worker, its machine or the network is gone"
 HEARTBEAT = "prefect.flow-run.heartbeat"
-HEARTBEATS_LOST = timedelta(seconds=80)
-"""Without a heartbeat (one every 30 s, see prefect.toml) after which a run is lost."""
+HEARTBEATS_LOST = timedelta(seconds=105)
+"""Without a heartbeat (one every 30 s, see prefect.toml) after which a run is lost: more than 30 s, and a minute without
+the server, and its start. A dead worker's run has so crashed within two minutes."""
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,7 @@ def settle(factory: Factory, client: SyncPrefectClient, run: FlowRun, victim: st
     root = factory.root
     verify_version(versions_folder(root) / current_version(root))
     wait_for_health(factory.url, 60)
-    if victim == "machine":  # nobody was left to tell: an automation would, after 80 s without a sign of life
+    if victim == "machine":  # nobody was left to tell: an automation would, after 105 s without a sign of life
         client.set_flow_run_state(run.id, Crashed(message=LOST))
     wait_until(lambda: client.read_flow_run(run.id).state.is_final(), RUN_SECONDS)
     wait_until(lambda: not running(root, *OF_A_RUN), GONE_SECONDS * BUSY)
