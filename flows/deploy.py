@@ -46,8 +46,8 @@ TAGS = ["unimr"]
 LOST = "No sign of life: the worker, its machine or the network is gone"
 HEARTBEAT = "prefect.flow-run.heartbeat"
 HEARTBEATS_LOST = timedelta(seconds=105)
-"""Without a heartbeat (one every 30 s, see prefect.toml) after which a run is lost: more than 30 s, and a minute without
-the server, and its start. A dead worker's run has so crashed within two minutes."""
+"""Without a heartbeat after which a run is lost: more than the 30 s between two (prefect.toml), a minute without the
+server and its start, so that such a run goes on; and so few that a dead worker's run has crashed within two minutes."""
 
 
 @dataclass(frozen=True)
