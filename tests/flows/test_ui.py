@@ -270,7 +270,7 @@ def test_a_run_whose_beginning_a_killed_server_forgot_has_crashed(running):
         running.root, PREFECT_SERVER_API_PORT=running.url.split(":")[2].removesuffix("/api")
     ).process
     with running.client() as client:
-        wait_for_state(client, run, "Crashed", 150)
+        wait_for_state(client, run, "Crashed", 120)
         assert client.read_flow_run(run.id).state.message.startswith("No sign of life")
 
 
