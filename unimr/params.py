@@ -185,6 +185,13 @@ class SampleCost(Section):
     utterance: Annotated[float, Field(gt=0)]
 
 
+class PeerRates(Section):
+    """Peak learning rates of a peer that is trained: of its dense parameters and of the n-gram table."""
+
+    learning_rate: Rate
+    table_learning_rate: Rate
+
+
 class StudyParams(Section):
     """`unimr study`: which variants and peers, how many seeds, and what each run may spend (`unimr/study`).
 
@@ -196,6 +203,8 @@ class StudyParams(Section):
     profile: str
     variants: list[str] = Field(min_length=1)
     peers: list[str]
+    sentence_transformers: PeerRates
+    clip: PeerRates
     seeds: PositiveInt
     jobs: PositiveInt
     budget: Annotated[float, Field(gt=0)]

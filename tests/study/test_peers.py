@@ -12,8 +12,10 @@ from accelerate.state import AcceleratorState
 
 from unimr.config import load_params
 from unimr.model.retriever import UnifiedRetriever
+from unimr.params import PeerRates
 from unimr.study.peers.clip import clip_loss, cosine
 from unimr.study.peers.clip import train as train_clip
+from unimr.study.peers.optimizer import two_rates
 from unimr.study.peers.pairs import Pairs
 from unimr.study.variants import variant_params
 
@@ -54,6 +56,14 @@ def test_the_rate_rises_in_a_line_and_falls_as_a_cosine():
     factors = [cosine(step, 30, 10) for step in range(30)]
     assert factors[0] == pytest.approx(0.1) and factors[10] == pytest.approx(1.0)
     assert factors[20] == pytest.approx(0.5) and factors[-1] < 0.01
+
+
+def test_the_table_and_the_rest_have_the_rates_of_the_parameters():
+    module = torch.nn.ModuleDict({"table": torch.nn.Embedding(3, 2), "layer": torch.nn.Linear(2, 2)})
+    rates = PeerRates(learning_rate=0.5, table_learning_rate=0.25)
+    groups = two_rates(module, module["table"].weight, rates, weight_decay=0.125).param_groups
+    found = [([tuple(value.shape) for value in each["params"]], each["lr"], each["weight_decay"]) for each in groups]
+    assert found == [([(2, 2)], 0.5, 0.125), ([(2,)], 0.5, 0.0), ([(3, 2)], 0.25, 0.0)]
 
 
 def test_pairs_are_two_texts_of_one_item(small):

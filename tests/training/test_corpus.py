@@ -115,6 +115,12 @@ def test_dropped_words_leave_at_least_one_in_their_order(corpus):
         assert all(word in rest for word in kept)
 
 
+def test_without_word_dropout_every_word_stays(corpus):
+    longest = int(np.argmax([len(words) for words in corpus.words]))
+    for seed in range(20):
+        assert corpus.dropped(longest, np.random.default_rng(seed), 0.0).tolist() == corpus.words[longest].tolist()
+
+
 def test_of_a_long_text_some_words_in_a_row_are_drawn():
     text = " ".join(f"word{place}" for place in range(20))
     corpus = TextCorpus(text_frame(("a", "en", "name", text, "train")), NO_UTTERANCES, ["a"], tokenizer())

@@ -44,8 +44,8 @@ def result_path(root: Path, profile: str, name: str, seed: int, work: Path) -> P
     code = [path for part in parts for path in sorted(package.glob(part))]
     files = [sha256_of(path) for path in [*sorted((work / TABLES).iterdir()), *code]]
     sections = {section: getattr(params, section).model_dump() for section in ("model", *STAGES)}
-    budget = [params.study.budget, params.study.cost.model_dump()] if name in PEERS else []
-    decisive = {**sections, "budget": budget, "files": files, "name": name}
+    study = params.study.model_dump(include={"budget", "cost", name}) if name in PEERS else {}
+    decisive = {**sections, "study": study, "files": files, "name": name}
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
     return work / "results" / f"{name}-{seed}-{digest}.safetensors"
 

@@ -26,7 +26,6 @@ from unimr.training.device import THREADS, mixed_precision
 from unimr.training.pictures import Pictures
 
 BATCH = 128
-LEARNING_RATE, TABLE_RATE = 1e-3, 1e-1
 WEIGHT_DECAY = 0.2
 WARM_UP_SHARE = 0.1
 MAX_SCALE = 100.0
@@ -69,7 +68,7 @@ def train(params: Params, tables: Path) -> UnifiedRetriever:
     model = ClipModel(retriever)
     accelerator = Accelerator(mixed_precision=mixed_precision())
     model.to(accelerator.device).train()
-    optimizer = two_rates(model, encoder.ngram_table, LEARNING_RATE, TABLE_RATE, WEIGHT_DECAY)
+    optimizer = two_rates(model, encoder.ngram_table, params.study.clip, WEIGHT_DECAY)
     for step, numbers in enumerate(_epochs(shown, batch, steps, seed)):
         rng = np.random.default_rng([seed, step])
         texts = [pairs.caption(int(items[number]), rng) for number in numbers]

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 BATCH = 256
-LEARNING_RATE, TABLE_RATE = 2e-3, 1e-1
 WEIGHT_DECAY = 0.02
 WARM_UP_SHARE = 0.1
 
@@ -41,7 +40,7 @@ def train(params: Params, tables: Path) -> UnifiedRetriever:
     retriever, encoder = pairs.untrained(params)
     retriever.tokenizer = pairs.tokenizer
     steps = max(1, round(budget_of(params) / (2 * BATCH * params.study.cost.text)))
-    optimizer = two_rates(retriever, encoder.ngram_table, LEARNING_RATE, TABLE_RATE, WEIGHT_DECAY)
+    optimizer = two_rates(retriever, encoder.ngram_table, params.study.sentence_transformers, WEIGHT_DECAY)
     _fit(
         wrap(retriever, pairs.tokenizer), optimizer, pairs.draw(steps * BATCH, np.random.default_rng(seed)), steps, seed
     )
