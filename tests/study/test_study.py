@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from unimr.config import load_params
 from unimr.errors import UnimrError
@@ -80,6 +81,18 @@ def test_other_parameters_are_another_result(root):
     profile = root / "profiles" / "tiny.yaml"
     profile.write_text(profile.read_text().replace("steps: 4", "steps: 5"))
     assert result_path(root, "tiny", "unified", 0, work) not in paths
+
+
+def test_the_rates_of_a_peer_decide_its_result_alone(root):
+    work = root / WORK / "tiny"
+    copy_tables(None, root, work)
+    names = ("unified", "clip", "sentence_transformers")
+    before = {name: result_path(root, "tiny", name, 0, work) for name in names}
+    profile = root / "profiles" / "tiny.yaml"
+    values = yaml.safe_load(profile.read_text())
+    values["study"]["clip"] = {"learning_rate": 0.5}
+    profile.write_text(yaml.safe_dump(values))
+    assert [name for name in names if result_path(root, "tiny", name, 0, work) != before[name]] == ["clip"]
 
 
 @pytest.mark.parametrize(("most", "set_to"), [(1, 2), (3, 1)])
