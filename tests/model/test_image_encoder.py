@@ -8,7 +8,16 @@ import torch
 from PIL import Image
 
 from unimr.errors import UnimrError
-from unimr.model.image_encoder import SCALES, ConvNet, at_scales, decode_rgba, on_background, to_pixels
+from unimr.model.image_encoder import (
+    DRAWING_VIEWS,
+    PHOTOGRAPH_VIEWS,
+    ConvNet,
+    are_photographs,
+    as_seen,
+    decode_rgba,
+    on_background,
+    to_pixels,
+)
 
 
 def test_decoding_keeps_transparency(draw):
@@ -77,7 +86,7 @@ def test_background_shows_through():
 
 
 def test_pixels_are_on_white_between_0_and_1(draw):
-    pixels = to_pixels([decode_rgba(draw((10, 20, 30, 0)), 32), decode_rgba(draw((255, 0, 0, 255)), 32)])
+    pixels = to_pixels(np.stack([decode_rgba(draw(colour), 32) for colour in [(10, 20, 30, 0), (255, 0, 0, 255)]]))
     assert pixels.shape == (2, 3, 32, 32)
     assert float(pixels[0].min()) == float(pixels.max()) == 1.0
     assert pixels[1, :, 3, 3].tolist() == [1.0, 0.0, 0.0]
@@ -98,9 +107,24 @@ def test_layout_matters(model_params):
         assert not torch.allclose(net(pixels), net(pixels.flip(2)), atol=1e-3)
 
 
-def test_a_picture_is_seen_at_three_scales_on_white():
+@pytest.mark.parametrize(("photograph", "views"), [(False, DRAWING_VIEWS), (True, PHOTOGRAPH_VIEWS)])
+def test_a_picture_is_seen_at_three_scales_on_white(photograph, views):
     pixels = torch.ones(1, 3, 64, 64)
     pixels[..., 24:40, 24:40] = 0
-    dark = (1 - at_scales(pixels)).sum((1, 2, 3, 4)) / 3  # 16 x 16 dark pixels, times the scale squared
-    assert dark.tolist() == pytest.approx([256 * scale**2 for scale in SCALES], rel=0.03)
-    torch.testing.assert_close(at_scales(pixels)[SCALES.index(1.0)], pixels)
+    dark = (1 - as_seen(pixels, np.array([photograph]))).sum((1, 2, 3, 4)) / 3  # 16 x 16 dark pixels, scale squared
+    assert dark.tolist() == pytest.approx([256 * scale**2 for scale, _ in views], rel=0.05)
+
+
+def test_a_drawing_is_seen_whole_and_a_photograph_mirrored_once():
+    left = torch.ones(2, 3, 64, 64)
+    left[..., 16:32] = 0
+    drawing, photograph = as_seen(left, np.array([False, True])).transpose(0, 1)
+    torch.testing.assert_close(drawing[1], left[0])
+    dark_on_left = [float(view[..., :32].sum() < view[..., 32:].sum()) for view in (*drawing, *photograph)]
+    assert dark_on_left == [1, 1, 1, 1, 0, 1]
+
+
+def test_only_what_cannot_be_transparent_is_a_photograph(draw):
+    drawing = decode_rgba(draw((255, 0, 0, 255), size=(64, 32)), 32)
+    photograph = decode_rgba(draw((0, 0, 255), size=(64, 32), kind="JPEG", mode="RGB"), 32)
+    assert are_photographs(np.stack([drawing, photograph])).tolist() == [False, True]

@@ -25,7 +25,7 @@ from unimr.model.encoders import (
     make_tokenizer,
 )
 from unimr.model.hf import hf_encoders
-from unimr.model.image_encoder import at_scales, decode_rgba, to_pixels
+from unimr.model.image_encoder import are_photographs, as_seen, decode_rgba, to_pixels
 from unimr.model.manifest import WEIGHTS, verify_manifest, write_manifest
 from unimr.model.names import KNOWN_NAMES, KnownNames
 from unimr.model.nlu import CATALOGUE_LABELS, FusionGate, Labels, NluModule, NluOutput, Understanding, decode_slots
@@ -223,8 +223,9 @@ class UnifiedRetriever(TextModel):
         size, device = self.params.image.image_size, self.device
         vectors = [np.zeros((0, self.dim), np.float32)]
         for start in range(0, len(images), PICTURES_AT_A_TIME):
-            pixels = to_pixels([decode_rgba(data, size) for data in images[start : start + PICTURES_AT_A_TIME]])
-            views = torch.stack([self.embed_pixels(view) for view in at_scales(pixels.to(device))])
+            rgba = np.stack([decode_rgba(data, size) for data in images[start : start + PICTURES_AT_A_TIME]])
+            seen = as_seen(to_pixels(rgba).to(device), are_photographs(rgba))
+            views = torch.stack([self.embed_pixels(view) for view in seen])
             vectors.append(F.normalize(views.mean(dim=0), dim=-1).cpu().numpy())
         return np.concatenate(vectors)
 
