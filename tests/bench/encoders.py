@@ -4,8 +4,8 @@
     python -m tests.bench.encoders table           what all runs so far found, as `metrics/encoders.json` and a table
 
 A run does the text stages and stage 3 in a folder of their own (`.work/encoders/`) and measures the final model on the
-test queries; a run that is done is not done again. Without any training, `as_it_is` measures MiniLM itself and
-`untrained` MiniLM in the model.
+test queries; it overwrites the one before of its variant and seed, whatever the profile was. Without any training,
+`as_it_is` measures MiniLM itself and `untrained` MiniLM in the model.
 """
 
 from __future__ import annotations
@@ -151,10 +151,9 @@ def main() -> None:
         return
     variant, seed = sys.argv[1], int(sys.argv[2])
     kept = _folder(project) / "results" / f"{variant}-{seed}.json"
-    if not kept.exists():
-        kept.parent.mkdir(exist_ok=True)
-        tasks = TASKS[:-1] if variant in WITHOUT_TRAINING else TASKS
-        write_json(kept, scores(encoder_of(variant, seed, project), Tables.load(stages.TABLES), tasks))
+    kept.parent.mkdir(exist_ok=True)
+    tasks = TASKS[:-1] if variant in WITHOUT_TRAINING else TASKS
+    write_json(kept, scores(encoder_of(variant, seed, project), Tables.load(stages.TABLES), tasks))
     sys.stdout.write(f"{variant}, seed {seed}: {read_json(kept)}\n")
 
 
