@@ -16,6 +16,16 @@ class LoraParams(Section):
     alpha: PositiveInt
 
 
+ViewScales = Annotated[list[Annotated[float, Field(ge=0.5, le=4)]], Field(min_length=1, max_length=32)]
+"""A photograph is embedded as the mean over so many views: how large each shows it. Every other is mirrored."""
+
+PHOTOGRAPH_VIEWS = [0.9, 1.1, 1.4]
+"""Near the crops it was trained on: one and a half points recall@10 over a drawing's views.
+
+More of them find more (docs/datasets.md), at as many times the cost.
+"""
+
+
 class PretrainedParams(Section):
     """A Hugging Face encoder: `name` is a hub name or a folder; or `config` describes one to begin from scratch.
 
@@ -73,6 +83,7 @@ class HfImageParams(PretrainedParams):
     """
 
     image_size: Annotated[int, Field(ge=16, le=512)]
+    photograph_views: ViewScales = PHOTOGRAPH_VIEWS
 
 
 class TextEncoderParams(Section):
@@ -100,6 +111,7 @@ class ImageEncoderParams(Section):
     kind: Literal["convnet"]
     channels: list[PositiveInt] = Field(min_length=2)
     image_size: Annotated[int, Field(ge=16, le=512)]
+    photograph_views: ViewScales = PHOTOGRAPH_VIEWS
 
 
 class ModelParams(Section):

@@ -159,6 +159,7 @@ class TrainJointParams(TrainOnTextsParams):
     """Stage `train_joint`: everything together, weighted, with the regression gate.
 
     Without `nlu_batch_size` there are no utterances, and without `image_weight` and `caption_weight` no pictures.
+    Photographs are cropped and re-lit at random with the strength `augmentation`.
     """
 
     image_batch_size: PositiveInt
@@ -166,6 +167,7 @@ class TrainJointParams(TrainOnTextsParams):
     image_weight: Weight
     caption_weight: Weight
     captions: PositiveInt
+    augmentation: Annotated[float, Field(ge=0, le=2)]
     nlu_weight: Weight
     regression_margin: Share
 

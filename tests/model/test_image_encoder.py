@@ -9,8 +9,6 @@ from PIL import Image
 
 from unimr.errors import UnimrError
 from unimr.model.image_encoder import (
-    DRAWING_VIEWS,
-    PHOTOGRAPH_VIEWS,
     ConvNet,
     are_photographs,
     as_seen,
@@ -107,21 +105,20 @@ def test_layout_matters(model_params):
         assert not torch.allclose(net(pixels), net(pixels.flip(2)), atol=1e-3)
 
 
-@pytest.mark.parametrize(("photograph", "views"), [(False, DRAWING_VIEWS), (True, PHOTOGRAPH_VIEWS)])
-def test_a_picture_is_seen_at_three_scales_on_white(photograph, views):
-    pixels = torch.ones(1, 3, 64, 64)
+def test_a_picture_is_seen_at_every_scale_on_white():
+    pixels, scales = torch.ones(1, 3, 64, 64), [0.9, 1.0, 1.4]
     pixels[..., 24:40, 24:40] = 0
-    dark = (1 - as_seen(pixels, np.array([photograph]))).sum((1, 2, 3, 4)) / 3  # 16 x 16 dark pixels, scale squared
-    assert dark.tolist() == pytest.approx([256 * scale**2 for scale, _ in views], rel=0.05)
+    dark = [float((1 - view).sum()) / 3 for view in as_seen(pixels, scales)]  # 16 x 16 dark pixels, scale squared
+    assert dark == pytest.approx([256 * scale**2 for scale in scales], rel=0.05)
 
 
-def test_a_drawing_is_seen_whole_and_a_photograph_mirrored_once():
+@pytest.mark.parametrize(("mirrored", "on_left"), [(False, [True, True, True]), (True, [True, False, True])])
+def test_every_other_view_is_mirrored_where_asked(mirrored, on_left):
     left = torch.ones(2, 3, 64, 64)
     left[..., 16:32] = 0
-    drawing, photograph = as_seen(left, np.array([False, True])).transpose(0, 1)
-    torch.testing.assert_close(drawing[1], left[0])
-    dark_on_left = [float(view[..., :32].sum() < view[..., 32:].sum()) for view in (*drawing, *photograph)]
-    assert dark_on_left == [1, 1, 1, 1, 0, 1]
+    views = list(as_seen(left, [1.0, 1.1, 1.4], mirrored))
+    torch.testing.assert_close(views[0], left)
+    assert [bool(view[..., :32].sum() < view[..., 32:].sum()) for view in views] == on_left
 
 
 def test_only_what_cannot_be_transparent_is_a_photograph(draw):

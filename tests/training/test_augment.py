@@ -77,9 +77,17 @@ def test_photographs_are_cropped_and_relit_and_not_restyled(rgba):
     assert torch.equal(out, seeded(0, lambda: relight(crop(photographs[:, :3]))))
 
 
-def test_a_crop_shows_a_part_of_the_picture():
-    ramp = torch.linspace(0, 1, 32).expand(50, 3, 32, 32)  # dark on the left, light on the right
-    rows = seeded(0, crop, ramp)[:, 0, 16]
+@pytest.mark.parametrize(("strength", "smallest"), [(0.0, 1.0), (1.0, 0.6), (1.5, 0.4)])
+def test_a_crop_shows_a_part_of_the_picture(strength, smallest):
+    ramp = torch.linspace(0, 1, 32).expand(200, 3, 32, 32)  # dark on the left, light on the right
+    rows = seeded(0, crop, ramp, strength)[:, 0, 16]
     widths = (rows.amax(dim=1) - rows.amin(dim=1)).tolist()
-    assert all(0.55 < width <= 1.001 for width in widths)
-    assert 15 < sum(bool(row[0] > row[-1]) for row in rows) < 35  # mirrored every other time
+    assert smallest - 0.05 < min(widths) < smallest + 0.05
+    assert max(widths) == pytest.approx(1, abs=0.05)
+    assert 80 < sum(bool(row[0] > row[-1]) for row in rows) < 120  # mirrored every other time
+
+
+def test_light_varies_with_the_strength(rgba):
+    pixels = rgba[:, :3]
+    little, much = (float((seeded(0, relight, pixels, strength) - pixels).abs().mean()) for strength in (0.5, 2.0))
+    assert little < much / 2

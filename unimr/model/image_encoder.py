@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -11,13 +13,10 @@ from torch import nn
 from unimr.data.images import open_picture
 from unimr.model_params import ImageEncoderParams
 
-DRAWING_VIEWS = ((0.85, 1), (1.0, 1), (1.15, 1))
-"""A finished drawing is embedded as the mean over these: how large it is shown, and -1 for its mirror image.
-
-Two points recall@10 on a style never seen in training.
+DRAWING_VIEWS = (0.85, 1.0, 1.15)
+"""A finished drawing is embedded as the mean over these: how large it is shown. A drawing may point somewhere, so it is
+never mirrored. Two points recall@10 on a style never seen in training.
 """
-PHOTOGRAPH_VIEWS = ((0.9, 1), (1.1, -1), (1.4, 1))
-"""Those of a photograph, near the crops it was trained on: one and a half points recall@10 over a drawing's."""
 
 
 def decode_rgba(data: bytes, size: int) -> np.ndarray:
@@ -61,21 +60,19 @@ def are_photographs(rgba: np.ndarray) -> np.ndarray:
     return found
 
 
-def as_seen(pixels: torch.Tensor, photographs: np.ndarray) -> torch.Tensor:
-    """Pictures on white `[batch, 3, side, side]` in each of their views `[views, batch, 3, side, side]`.
+def as_seen(pixels: torch.Tensor, scales: Sequence[float], mirrored: bool = False) -> Iterator[torch.Tensor]:
+    """Pictures on white `[batch, 3, side, side]` in each of their views, of the same shape.
 
     Args:
         pixels: the pictures.
-        photographs: which of them are photographs `[batch]`, true or false.
+        scales: how large each view shows them.
+        mirrored: whether every other view is a mirror image.
     """
-    views = np.where(photographs[:, None, None], PHOTOGRAPH_VIEWS, DRAWING_VIEWS).astype(np.float32)
-    shown = []
-    for scale, mirror in torch.from_numpy(views).to(pixels.device).permute(1, 2, 0):
-        zoom = torch.eye(2, 3, device=pixels.device) / scale[:, None, None]
-        zoom[:, 0, 0] *= mirror
-        grid = F.affine_grid(zoom, list(pixels.shape), align_corners=False)
-        shown.append(F.grid_sample(pixels, grid, padding_mode="border", align_corners=False))
-    return torch.stack(shown)
+    for number, scale in enumerate(scales):
+        zoom = torch.eye(2, 3, device=pixels.device) / scale
+        zoom[0, 0] *= -1 if mirrored and number % 2 else 1
+        grid = F.affine_grid(zoom.expand(len(pixels), 2, 3), list(pixels.shape), align_corners=False)
+        yield F.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
 
 
 class ResidualBlock(nn.Module):

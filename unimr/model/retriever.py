@@ -25,7 +25,7 @@ from unimr.model.encoders import (
     make_tokenizer,
 )
 from unimr.model.hf import hf_encoders
-from unimr.model.image_encoder import are_photographs, as_seen, decode_rgba, to_pixels
+from unimr.model.image_encoder import DRAWING_VIEWS, are_photographs, as_seen, decode_rgba, to_pixels
 from unimr.model.manifest import WEIGHTS, verify_manifest, write_manifest
 from unimr.model.names import KNOWN_NAMES, KnownNames
 from unimr.model.nlu import CATALOGUE_LABELS, FusionGate, Labels, NluModule, NluOutput, Understanding, decode_slots
@@ -220,14 +220,22 @@ class UnifiedRetriever(TextModel):
         Raises:
             UnimrError: one of them is no picture or too large.
         """
-        size, device = self.params.image.image_size, self.device
-        vectors = [np.zeros((0, self.dim), np.float32)]
+        vectors, size = np.zeros((len(images), self.dim), np.float32), self.params.image.image_size
         for start in range(0, len(images), PICTURES_AT_A_TIME):
             rgba = np.stack([decode_rgba(data, size) for data in images[start : start + PICTURES_AT_A_TIME]])
-            seen = as_seen(to_pixels(rgba).to(device), are_photographs(rgba))
-            views = torch.stack([self.embed_pixels(view) for view in seen])
-            vectors.append(F.normalize(views.mean(dim=0), dim=-1).cpu().numpy())
-        return np.concatenate(vectors)
+            photographs = are_photographs(rgba)
+            for kind in (False, True):
+                chosen = np.flatnonzero(photographs == kind)
+                if len(chosen):
+                    vectors[start + chosen] = self._embed_views(to_pixels(rgba[chosen]), photographs=kind)
+        return vectors
+
+    def _embed_views(self, pixels: torch.Tensor, photographs: bool) -> np.ndarray:
+        """Pictures of one kind `[batch, 3, side, side]`, each as the mean over its views `[batch, dim]`."""
+        scales = self.params.image.photograph_views if photographs else DRAWING_VIEWS
+        seen = as_seen(pixels.to(self.device), scales, mirrored=photographs)
+        views = torch.stack([self.embed_pixels(view) for view in seen])
+        return F.normalize(views.mean(dim=0), dim=-1).cpu().numpy()
 
     @torch.inference_mode()
     def compose(self, image_vectors: np.ndarray, text_vectors: np.ndarray) -> np.ndarray:

@@ -17,14 +17,18 @@ from unimr.model.image_encoder import on_background
 Change = Callable[[torch.Tensor], torch.Tensor]
 
 
-def augment(rgba: torch.Tensor) -> torch.Tensor:
+def augment(rgba: torch.Tensor, strength: float = 1.0) -> torch.Tensor:
     """Warp, lay on a background, and restyle pictures `[batch, 4, side, side]` → `[batch, 3, side, side]`.
 
     Pictures without a transparent pixel are photographs, which have no style to vary: they are cropped and re-lit.
+
+    Args:
+        rgba: the pictures, 0-1.
+        strength: how far photographs are cropped and re-lit.
     """
     with torch.autocast(rgba.device.type, enabled=False):
         if bool((rgba[:, 3] == 1).all()):
-            return relight(crop(rgba[:, :3]))
+            return relight(crop(rgba[:, :3], strength), strength)
         rgba = warp(rgba)
         pixels = on_background(rgba, random_backgrounds(len(rgba), rgba.device))
         for change, probability in CHANGES:
@@ -42,10 +46,14 @@ def maybe(pixels: torch.Tensor, change: Change, probability: float) -> torch.Ten
     return out
 
 
-def crop(pixels: torch.Tensor) -> torch.Tensor:
-    """A random part of each picture (a side of 60 to 100 %), at the size of the whole, mirrored every other time."""
+def crop(pixels: torch.Tensor, strength: float = 1.0) -> torch.Tensor:
+    """A random part of each picture, at the size of the whole, mirrored every other time.
+
+    At strength 1 its side is 60 to 100 % of the whole, at 2 it is 20 to 100 %.
+    """
     count, device = len(pixels), pixels.device
-    scale = 0.6 + 0.4 * torch.rand(count, device=device)
+    range_of_sides = 0.4 * strength
+    scale = 1 - range_of_sides + range_of_sides * torch.rand(count, device=device)
     mirror = torch.where(torch.rand(count, device=device) < 0.5, -1.0, 1.0)
     shift = (torch.rand(2, count, device=device) * 2 - 1) * (1 - scale)
     zero = torch.zeros_like(scale)
@@ -54,12 +62,12 @@ def crop(pixels: torch.Tensor) -> torch.Tensor:
     return F.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def relight(pixels: torch.Tensor) -> torch.Tensor:
+def relight(pixels: torch.Tensor, strength: float = 1.0) -> torch.Tensor:
     """Random brightness, contrast and tint, a little; one picture in ten loses its colours."""
     count, device = len(pixels), pixels.device
     pixels = maybe(pixels, grey, 0.1)
-    contrast = 1 + 0.2 * torch.randn(count, 1, 1, 1, device=device)
-    tint = 0.05 * torch.randn(count, 3, 1, 1, device=device)
+    contrast = 1 + 0.2 * strength * torch.randn(count, 1, 1, 1, device=device)
+    tint = 0.05 * strength * torch.randn(count, 3, 1, 1, device=device)
     return ((pixels - 0.5) * contrast + 0.5 + tint).clamp(0, 1)
 
 

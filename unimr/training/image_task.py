@@ -79,13 +79,15 @@ def draw_pictures(pictures: Pictures, size: int, rng: np.random.Generator) -> Im
     return ImageBatch(rgba, torch.from_numpy(items), [pictures.item_ids[item] for item in items])
 
 
-def embed_augmented(encoder: nn.Module, batch: ImageBatch, device: torch.device, chunk_size: int) -> torch.Tensor:
+def embed_augmented(
+    encoder: nn.Module, batch: ImageBatch, device: torch.device, chunk_size: int, strength: float = 1.0
+) -> torch.Tensor:
     """Unit vectors of the pictures of a batch, each changed at random `[pictures, dim]`."""
 
     def embed(pixels: torch.Tensor) -> torch.Tensor:
         return F.normalize(encoder(pixels).float(), dim=-1)
 
-    return encode(embed, augment(batch.rgba.to(device)), chunk_of(encoder, chunk_size))
+    return encode(embed, augment(batch.rgba.to(device), strength), chunk_of(encoder, chunk_size))
 
 
 def picture_losses(

@@ -178,7 +178,7 @@ class JointTask:
     def _picture_loss(self, batch: ImageBatch, captions: CaptionBatch | None) -> tuple[torch.Tensor, dict[str, float]]:
         """Weighted sum of the losses of pictures: against proxies and each other, and against their captions."""
         encoder, device = self.retriever.image_encoder, self.proxy_loss.proxies.device
-        vectors = embed_augmented(encoder, batch, device, self.params.chunk_size)
+        vectors = embed_augmented(encoder, batch, device, self.params.chunk_size, self.params.augmentation)
         loss, report = vectors.new_zeros(()), dict[str, float]()
         if self.params.image_weight:
             pictures, report = picture_losses(vectors, self.proxy_loss, self.contrast, batch, CONTRAST_WEIGHT)
