@@ -16,14 +16,16 @@ class LoraParams(Section):
     alpha: PositiveInt
 
 
-ViewScales = Annotated[list[Annotated[float, Field(ge=0.5, le=4)]], Field(min_length=1, max_length=32)]
-"""A photograph is embedded as the mean over so many views: how large each shows it. Every other is mirrored."""
+class PhotographViews(Section):
+    """The views of which a finished photograph is embedded as the mean, each by how large it shows the photograph.
 
-PHOTOGRAPH_VIEWS = [0.9, 1.1, 1.4]
-"""Near the crops it was trained on: one and a half points recall@10 over a drawing's views.
+    `whole` are views of its middle, every other one mirrored; for each of `corners` there are eight, of the four
+    corners as they are and mirrored. Those of the default lie near the crops a tower is trained on: one and a half
+    points recall@10 over a drawing's. More find more (docs/datasets.md), at as many times the cost.
+    """
 
-More of them find more (docs/datasets.md), at as many times the cost.
-"""
+    whole: list[Annotated[float, Field(ge=0.5, le=4)]] = Field(default=[0.9, 1.1, 1.4], min_length=1, max_length=16)
+    corners: list[Annotated[float, Field(gt=1, le=4)]] = Field(default=[], max_length=4)
 
 
 class PretrainedParams(Section):
@@ -83,7 +85,7 @@ class HfImageParams(PretrainedParams):
     """
 
     image_size: Annotated[int, Field(ge=16, le=512)]
-    photograph_views: ViewScales = PHOTOGRAPH_VIEWS
+    photograph_views: PhotographViews = PhotographViews()
 
 
 class TextEncoderParams(Section):
@@ -111,7 +113,7 @@ class ImageEncoderParams(Section):
     kind: Literal["convnet"]
     channels: list[PositiveInt] = Field(min_length=2)
     image_size: Annotated[int, Field(ge=16, le=512)]
-    photograph_views: ViewScales = PHOTOGRAPH_VIEWS
+    photograph_views: PhotographViews = PhotographViews()
 
 
 class ModelParams(Section):

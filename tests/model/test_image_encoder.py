@@ -10,12 +10,15 @@ from PIL import Image
 from unimr.errors import UnimrError
 from unimr.model.image_encoder import (
     ConvNet,
+    View,
     are_photographs,
     as_seen,
     decode_rgba,
     on_background,
     to_pixels,
+    views_of_photographs,
 )
+from unimr.model_params import PhotographViews
 
 
 def test_decoding_keeps_transparency(draw):
@@ -108,17 +111,24 @@ def test_layout_matters(model_params):
 def test_a_picture_is_seen_at_every_scale_on_white():
     pixels, scales = torch.ones(1, 3, 64, 64), [0.9, 1.0, 1.4]
     pixels[..., 24:40, 24:40] = 0
-    dark = [float((1 - view).sum()) / 3 for view in as_seen(pixels, scales)]  # 16 x 16 dark pixels, scale squared
+    seen = as_seen(pixels, [View(scale) for scale in scales])
+    dark = [float((1 - view).sum()) / 3 for view in seen]  # 16 x 16 dark pixels, scale squared
     assert dark == pytest.approx([256 * scale**2 for scale in scales], rel=0.05)
 
 
-@pytest.mark.parametrize(("mirrored", "on_left"), [(False, [True, True, True]), (True, [True, False, True])])
-def test_every_other_view_is_mirrored_where_asked(mirrored, on_left):
+def test_every_other_view_of_a_photograph_is_mirrored():
     left = torch.ones(2, 3, 64, 64)
     left[..., 16:32] = 0
-    views = list(as_seen(left, [1.0, 1.1, 1.4], mirrored))
-    torch.testing.assert_close(views[0], left)
-    assert [bool(view[..., :32].sum() < view[..., 32:].sum()) for view in views] == on_left
+    seen = list(as_seen(left, views_of_photographs(PhotographViews(whole=[1.0, 1.1, 1.4]))))
+    torch.testing.assert_close(seen[0], left)
+    assert [bool(view[..., :32].sum() < view[..., 32:].sum()) for view in seen] == [True, False, True]
+
+
+def test_a_photograph_is_seen_at_its_corners():
+    quarters = torch.tensor([[0.1, 0.2], [0.3, 0.4]]).repeat_interleave(32, 0).repeat_interleave(32, 1)
+    views = views_of_photographs(PhotographViews(whole=[1.0], corners=[2.0]))
+    seen = [float(view.mean()) for view in as_seen(quarters.expand(1, 3, 64, 64), views)]
+    assert seen == pytest.approx([0.25, *2 * [0.1, 0.3, 0.2, 0.4]], abs=0.01)
 
 
 def test_only_what_cannot_be_transparent_is_a_photograph(draw):

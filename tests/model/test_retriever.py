@@ -14,6 +14,7 @@ from unimr.errors import UnimrError
 from unimr.model.manifest import MANIFEST, model_version, verify_manifest
 from unimr.model.nlu import INTENTS, Labels
 from unimr.model.retriever import UnifiedRetriever
+from unimr.model_params import PhotographViews
 
 TEXTS = [
     "a red cat",
@@ -89,7 +90,7 @@ def jpeg(picture):
 
 
 def with_views(model, model_params, views):
-    image = model_params.image.model_copy(update={"photograph_views": views})
+    image = model_params.image.model_copy(update={"photograph_views": PhotographViews(whole=views)})
     changed = UnifiedRetriever(model_params.model_copy(update={"image": image})).eval()
     changed.load_state_dict(model.state_dict())
     return changed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,12 +12,35 @@ from PIL import Image
 from torch import nn
 
 from unimr.data.images import open_picture
-from unimr.model_params import ImageEncoderParams
+from unimr.model_params import ImageEncoderParams, PhotographViews
 
-DRAWING_VIEWS = (0.85, 1.0, 1.15)
-"""A finished drawing is embedded as the mean over these: how large it is shown. A drawing may point somewhere, so it is
-never mirrored. Two points recall@10 on a style never seen in training.
-"""
+
+class View(NamedTuple):
+    """How a finished picture is looked at.
+
+    Attributes:
+        scale: how large it is shown.
+        mirror: -1 for its mirror image, else 1.
+        x, y: the middle of what is shown, -1 (left, top) to 1.
+    """
+
+    scale: float
+    mirror: int = 1
+    x: float = 0.0
+    y: float = 0.0
+
+
+DRAWING_VIEWS = (View(0.85), View(1.0), View(1.15))
+"""A finished drawing is embedded as the mean over these, two points recall@10 on a style never seen in training."""
+
+
+def views_of_photographs(params: PhotographViews) -> list[View]:
+    """The views of a finished photograph, whose number is what embedding it costs."""
+    views = [View(scale, -1 if number % 2 else 1) for number, scale in enumerate(params.whole)]
+    for scale in params.corners:
+        far = 1 - 1 / scale
+        views += [View(scale, mirror, x, y) for mirror in (1, -1) for x in (-far, far) for y in (-far, far)]
+    return views
 
 
 def decode_rgba(data: bytes, size: int) -> np.ndarray:
@@ -60,17 +84,12 @@ def are_photographs(rgba: np.ndarray) -> np.ndarray:
     return found
 
 
-def as_seen(pixels: torch.Tensor, scales: Sequence[float], mirrored: bool = False) -> Iterator[torch.Tensor]:
-    """Pictures on white `[batch, 3, side, side]` in each of their views, of the same shape.
-
-    Args:
-        pixels: the pictures.
-        scales: how large each view shows them.
-        mirrored: whether every other view is a mirror image.
-    """
-    for number, scale in enumerate(scales):
+def as_seen(pixels: torch.Tensor, views: Sequence[View]) -> Iterator[torch.Tensor]:
+    """Pictures on white `[batch, 3, side, side]` in each of some views, of the same shape."""
+    for scale, mirror, x, y in views:
         zoom = torch.eye(2, 3, device=pixels.device) / scale
-        zoom[0, 0] *= -1 if mirrored and number % 2 else 1
+        zoom[0, 0] *= mirror
+        zoom[0, 2], zoom[1, 2] = x, y
         grid = F.affine_grid(zoom.expand(len(pixels), 2, 3), list(pixels.shape), align_corners=False)
         yield F.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
 

@@ -25,7 +25,14 @@ from unimr.model.encoders import (
     make_tokenizer,
 )
 from unimr.model.hf import hf_encoders
-from unimr.model.image_encoder import DRAWING_VIEWS, are_photographs, as_seen, decode_rgba, to_pixels
+from unimr.model.image_encoder import (
+    DRAWING_VIEWS,
+    are_photographs,
+    as_seen,
+    decode_rgba,
+    to_pixels,
+    views_of_photographs,
+)
 from unimr.model.manifest import WEIGHTS, verify_manifest, write_manifest
 from unimr.model.names import KNOWN_NAMES, KnownNames
 from unimr.model.nlu import CATALOGUE_LABELS, FusionGate, Labels, NluModule, NluOutput, Understanding, decode_slots
@@ -232,10 +239,9 @@ class UnifiedRetriever(TextModel):
 
     def _embed_views(self, pixels: torch.Tensor, photographs: bool) -> np.ndarray:
         """Pictures of one kind `[batch, 3, side, side]`, each as the mean over its views `[batch, dim]`."""
-        scales = self.params.image.photograph_views if photographs else DRAWING_VIEWS
-        seen = as_seen(pixels.to(self.device), scales, mirrored=photographs)
-        views = torch.stack([self.embed_pixels(view) for view in seen])
-        return F.normalize(views.mean(dim=0), dim=-1).cpu().numpy()
+        views = views_of_photographs(self.params.image.photograph_views) if photographs else DRAWING_VIEWS
+        seen = torch.stack([self.embed_pixels(view) for view in as_seen(pixels.to(self.device), views)])
+        return F.normalize(seen.mean(dim=0), dim=-1).cpu().numpy()
 
     @torch.inference_mode()
     def compose(self, image_vectors: np.ndarray, text_vectors: np.ndarray) -> np.ndarray:
