@@ -19,9 +19,9 @@ class LoraParams(Section):
 class PhotographViews(Section):
     """The views of which a finished photograph is embedded as the mean, each by how large it shows the photograph.
 
-    `whole` are views of its middle, every other one mirrored; for each of `corners` there are eight, of the four
-    corners as they are and mirrored. Those of the default lie near the crops a tower is trained on: one and a half
-    points recall@10 over a drawing's. More find more (docs/datasets.md), at as many times the cost.
+    `whole` are views of its middle, every other one mirrored; for each of `corners` there are four, two of them
+    mirrored. Those of the default lie near the crops a tower is trained on: one and a half points recall@10 over a
+    drawing's. More find more (docs/datasets.md), at as many times the cost.
     """
 
     whole: list[Annotated[float, Field(ge=0.5, le=4)]] = Field(default=[0.9, 1.1, 1.4], min_length=1, max_length=16)

@@ -39,7 +39,7 @@ def views_of_photographs(params: PhotographViews) -> list[View]:
     views = [View(scale, -1 if number % 2 else 1) for number, scale in enumerate(params.whole)]
     for scale in params.corners:
         far = 1 - 1 / scale
-        views += [View(scale, mirror, x, y) for mirror in (1, -1) for x in (-far, far) for y in (-far, far)]
+        views += [View(scale, 1 if x == y else -1, x, y) for x in (-far, far) for y in (-far, far)]
     return views
 
 
