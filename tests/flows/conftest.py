@@ -79,13 +79,13 @@ class Factory:
         raise AssertionError(f"no process {words}")
 
     def stop(self, number: int) -> tuple[float, list[psutil.Process]]:
-        """Send it a signal; gives how long it took, and which of its processes go on after another 12 seconds."""
+        """Send it a signal; gives how long it took, and which of its processes go on after another 30 seconds."""
         below = psutil.Process(self.process.pid).children(recursive=True)
         started = time.monotonic()
         self.process.send_signal(number)
         self.process.wait(60)
         seconds = time.monotonic() - started
-        left = psutil.wait_procs(below, timeout=12)[1]
+        left = psutil.wait_procs(below, timeout=30)[1]
         return seconds, [each for each in left if each.status() != psutil.STATUS_ZOMBIE]  # not every init buries them
 
     @contextmanager
