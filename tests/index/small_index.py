@@ -147,6 +147,9 @@ class WordEncoder:
             rows.append(np.sum([self._word(self.english.get(word, word)) for word in words], axis=0))
         return self._unit(rows)
 
+    def encode_texts_alike(self, texts):
+        return self.encode_texts(texts)
+
     def encode_images(self, images):
         rows = []
         for data in images:

@@ -19,7 +19,6 @@ from unimr.index.embed import EMBEDDINGS, _attribute_columns, data_hash, digest,
 from unimr.index.embedding_cache import CACHE, last_counts
 from unimr.index.schema import IMAGES, TEXTS, UNKNOWN_NUMBER
 from unimr.model.retriever import UnifiedRetriever
-from unimr.training.device import threads
 
 from .small_index import DIM, PROJECT, VERSION, WordEncoder, params, write_tables
 
@@ -51,22 +50,6 @@ def test_manifest_names_model_data_and_rows(embedded_root):
 def test_a_language_without_texts_is_an_error_that_names_the_others(root):
     with pytest.raises(UnimrError, match=r"text_languages.*xx.*de, en, ja"):
         embed(params(text_languages=["xx"]), root, WordEncoder(), VERSION)
-
-
-def test_texts_are_encoded_one_by_one_on_one_thread(root):
-    class Watching(WordEncoder):
-        def encode_texts(self, texts):
-            seen.append((len(texts), torch.get_num_threads()))
-            return super().encode_texts(texts)
-
-        def encode_images(self, images):
-            return WordEncoder().encode_images(images)
-
-    seen: list[tuple[int, int]] = []
-    with threads(2):
-        embed(params(), root, Watching(), "a version that the cache does not know")
-        assert torch.get_num_threads() == 2  # as many as before
-    assert set(seen) == {(1, 1)}
 
 
 def test_a_model_that_gives_nan_is_refused_and_the_old_embeddings_stay(root):

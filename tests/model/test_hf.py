@@ -144,6 +144,9 @@ def test_a_text_has_one_vector_whatever_stands_beside_it(checkpoints, model_para
     model = UnifiedRetriever(model_params.model_copy(update={"text": text_params(checkpoints("xlm-roberta"))})).eval()
     alone = np.concatenate([model.encode_texts([text]) for text in TEXTS])
     assert np.allclose(model.encode_texts(TEXTS), alone, atol=1e-5)
+    alike = model.encode_texts_alike(TEXTS)
+    assert np.allclose(alike, alone, atol=1e-5)
+    assert np.array_equal(np.concatenate([model.encode_texts_alike([text]) for text in TEXTS]), alike)
 
 
 def test_from_scratch_by_a_configuration(checkpoints):

@@ -65,6 +65,17 @@ def test_a_text_has_one_vector_whatever_stands_beside_it(model):
     assert np.allclose(together, backwards, atol=1e-5)
 
 
+def test_texts_alike_are_the_same_bytes_whatever_stands_beside_them(model):
+    rng = np.random.default_rng(0)
+    texts = [" ".join(f"w{number}" for number in rng.integers(0, 300, rng.integers(1, 30))) for _ in range(300)]
+    together = model.encode_texts_alike([*texts, *TEXTS])
+    assert np.allclose(together, model.encode_texts([*texts, *TEXTS]), atol=1e-5)
+    for size in (300, 120, 7, 1):
+        some = rng.permutation(300)[:size]
+        assert np.array_equal(model.encode_texts_alike([texts[place] for place in some]), together[some])
+    assert model.encode_texts_alike([]).shape == (0, model.dim)
+
+
 def test_a_picture_has_one_vector_whatever_stands_beside_it(model, pictures):
     alone = np.concatenate([model.encode_images([picture]) for picture in pictures])
     assert np.allclose(model.encode_images(pictures), alone, atol=1e-5)

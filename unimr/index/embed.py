@@ -5,8 +5,7 @@ lexical index, and `manifest.json`: the model's version, the hash of the tables,
 
 Only contents that this model has not embedded before are encoded; the others come from the embedding cache. That must
 not change a byte of the result, and a matrix product rounds a row differently with the number of rows beside it. So
-pictures are encoded in batches of one size, the last one filled up, and texts, whose length and words shape a batch,
-one by one on one thread: one is too small to be shared between two, which take twice as long for it.
+pictures are encoded in batches of one size, the last one filled up, and texts among those of their own length.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from unimr.data.tables import item_attributes, read_table, table_files
 from unimr.errors import UnimrError
 from unimr.files import atomic_folder, read_json, sha256_of, write_json
 from unimr.index.embedding_cache import EmbeddingCache
-from unimr.index.encoder import Encoder
+from unimr.index.encoder import CatalogueEncoder, Encoder
 from unimr.index.lexical import LexicalIndex
 from unimr.index.schema import COLLECTIONS, IMAGES, NUMBER_FIELDS, TEXTS, UNKNOWN_NUMBER, CollectionSpec
 from unimr.index.store import Rows, check_vectors
@@ -52,7 +51,7 @@ def run(params: Params, root: Path) -> None:
         embed(params, root, UnifiedRetriever.load(root / MODEL), model_version(root / MODEL))
 
 
-def embed(params: Params, root: Path, model: Encoder, version: str) -> None:
+def embed(params: Params, root: Path, model: CatalogueEncoder, version: str) -> None:
     """Write `data/embeddings/` with a model of the given version.
 
     Raises:
@@ -92,7 +91,9 @@ def embed_images(tables: Path, model: Encoder, batch_size: int, cache: Embedding
     return Rows(fields | _attribute_columns(attributes), vectors)
 
 
-def embed_texts(tables: Path, model: Encoder, texts: pd.DataFrame, languages: list[str], cache: EmbeddingCache) -> Rows:
+def embed_texts(
+    tables: Path, model: CatalogueEncoder, texts: pd.DataFrame, languages: list[str], cache: EmbeddingCache
+) -> Rows:
     """Rows of the collection `texts`: names and descriptions in the given languages.
 
     Raises:
@@ -108,12 +109,7 @@ def embed_texts(tables: Path, model: Encoder, texts: pd.DataFrame, languages: li
     fields = {name: wanted[name].tolist() for name in ("text_id", "item_id", "lang", "kind")}
     fields["text"] = [text[:MAX_TEXT_CHARACTERS] for text in wanted["text"]]
     attributes = [of_item.get(item, {}) for item in fields["item_id"]]
-
-    def encode(strings: list[str]) -> np.ndarray:
-        with threads(1):
-            return np.concatenate([model.encode_texts([each]) for each in strings])
-
-    vectors = cache.encode(TEXTS.name, wanted["text"].tolist(), encode)
+    vectors = cache.encode(TEXTS.name, wanted["text"].tolist(), model.encode_texts_alike)
     return Rows(fields | _attribute_columns(attributes), vectors)
 
 

@@ -27,3 +27,10 @@ class Encoder(Protocol):
 
     def understand(self, texts: Sequence[str]) -> list[Understanding]:
         """Intent and slots of texts."""
+
+
+class CatalogueEncoder(Encoder, Protocol):
+    """A model that also embeds a catalogue, which grows, always in the same way."""
+
+    def encode_texts_alike(self, texts: Sequence[str]) -> np.ndarray:
+        """Texts → `[texts, dim]` as `encode_texts`, each to the same bytes whatever stands beside it."""

@@ -93,6 +93,11 @@ class SubwordTokenizer:
         """Write `tokenizer.json`, all that is needed to make it anew."""
         self._backend.save(str(folder / FILE))
 
+    def shape_of(self, text: np.ndarray) -> tuple[int, ...]:
+        """The number of words of a text, and of sub-words, rounded as in a batch of few shapes."""
+        ids, _ = self._lay_out([self._pieces[number] for number in text])
+        return len(text), rounded(len(ids), SUBWORDS_STEP)
+
     @property
     def size(self) -> int:
         """How many words are remembered."""

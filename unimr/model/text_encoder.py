@@ -132,10 +132,14 @@ class NgramTextEncoder(nn.Module):
 
     def embed_words(self, batch: NgramBatch) -> torch.Tensor:
         """Vectors of the distinct words of a batch `[distinct, dim]`."""
+        weights = self.idf[batch.buckets]
         summed: torch.Tensor = _WeightedSums.apply(  # type: ignore[no-untyped-call]
-            self.ngram_table, batch.buckets, batch.offsets, self.idf[batch.buckets]
+            self.ngram_table, batch.buckets, batch.offsets, weights
         )
-        squares = F.embedding_bag(batch.buckets, self.idf[:, None].square(), batch.offsets, mode="sum")
+        places = torch.arange(
+            len(weights), device=weights.device
+        )  # not the squares of the whole table, for a few words
+        squares = F.embedding_bag(places, weights.square()[:, None], batch.offsets, mode="sum")
         return summed * squares.clamp_min(1e-6).rsqrt()
 
     def forward(self, batch: NgramBatch) -> TextStates:

@@ -8,8 +8,9 @@ no vocabulary: every word of every script has a vector.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Protocol, Self
 
 import numpy as np
@@ -20,6 +21,8 @@ from unimr.model.layout import Layout, by_length, rounded
 
 DISTINCT_STEP = 128
 """The distinct words of a training batch come in multiples of so many: see `unimr.model.layout`."""
+TEXTS_STEP = 16
+"""Texts of a uniform batch come in multiples of so many."""
 
 
 class WordBatch(Protocol):
@@ -50,6 +53,9 @@ class Tokenizer(Protocol):
 
     def batch(self, texts: Sequence[np.ndarray], cuts: Sequence[int] = (), few_shapes: bool = False) -> WordBatch:
         """Join the word numbers of several texts into one batch; `cuts` and `few_shapes` as those of `Layout.of`."""
+
+    def shape_of(self, text: np.ndarray) -> tuple[int, ...]:
+        """What of a text shapes a batch: its number of words, and of sub-words where there are any."""
 
     def forget(self) -> None:
         """Drop the remembered words, so that a long-lived service stays small."""
@@ -123,6 +129,10 @@ class NgramTokenizer:
         buckets = torch.from_numpy(np.concatenate(ngrams))
         return NgramBatch(buckets, torch.from_numpy(offsets), torch.from_numpy(words), layout)
 
+    def shape_of(self, text: np.ndarray) -> tuple[int, ...]:
+        """The number of words of a text."""
+        return (len(text),)
+
     @property
     def size(self) -> int:
         """How many words are remembered."""
@@ -138,6 +148,22 @@ def training_batch(tokenizer: Tokenizer, texts: Sequence[np.ndarray]) -> tuple[W
     """The batch of a training step, sorted by length, and the place of each of its rows in `texts` `[texts]`."""
     order, cuts = by_length(texts)
     return tokenizer.batch([texts[place] for place in order], cuts, few_shapes=True), order
+
+
+def uniform_batches(tokenizer: Tokenizer, texts: Sequence[np.ndarray]) -> Iterator[tuple[list[int], WordBatch]]:
+    """Batches whose shape each of their texts has alone decided, and the places of their first rows in `texts`.
+
+    A matrix product rounds a row differently with the number of rows beside it, and the last ones, where their number
+    is not round. So a text stands among as many of its own length as have distinct words for one step of `few_shapes`,
+    whichever they are, and what is missing of a round number is made up by texts of one of these words.
+    """
+    shapes = [tokenizer.shape_of(text) for text in texts]
+    for shape, group in groupby(sorted(range(len(texts)), key=shapes.__getitem__), key=shapes.__getitem__):
+        alike, size = list(group), max(1, DISTINCT_STEP // shape[0])
+        for start in range(0, len(alike), size):
+            places = alike[start : start + size]
+            filling = [texts[places[0]][:1]] * (rounded(size, TEXTS_STEP) - len(places))
+            yield places, tokenizer.batch([*(texts[place] for place in places), *filling], few_shapes=True)
 
 
 def ngram_buckets(form: str, buckets: int, ngram_max: int) -> np.ndarray:
