@@ -40,6 +40,9 @@ class ColourModel:
         self.encoded += texts
         return unit(np.stack([self._word(text) for text in texts]))
 
+    def encode_texts_alike(self, texts):
+        return self.encode_texts(texts)
+
     def _word(self, text):
         vector = np.zeros(8)
         for english, colour in COLOURS.items():
