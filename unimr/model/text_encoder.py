@@ -136,9 +136,8 @@ class NgramTextEncoder(nn.Module):
         summed: torch.Tensor = _WeightedSums.apply(  # type: ignore[no-untyped-call]
             self.ngram_table, batch.buckets, batch.offsets, weights
         )
-        places = torch.arange(
-            len(weights), device=weights.device
-        )  # not the squares of the whole table, for a few words
+        # Of these weights alone: a batch touches a small part of the table.
+        places = torch.arange(len(weights), device=weights.device)
         squares = F.embedding_bag(places, weights.square()[:, None], batch.offsets, mode="sum")
         return summed * squares.clamp_min(1e-6).rsqrt()
 
