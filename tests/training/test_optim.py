@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from unimr.training.optim import RowwiseAdagrad, schedule
+from unimr.training.optim import RowwiseAdagrad, parameter_groups, schedule
 
 
 def dense_reference(table: torch.Tensor, squares: torch.Tensor, gradient: torch.Tensor, rate: float) -> None:
@@ -51,3 +51,29 @@ def test_schedule_warms_up_and_falls_by_a_cosine():
 def test_schedule_without_warm_up_begins_at_the_peak():
     assert schedule(0, steps=10, warmup_steps=0) == 1.0
     assert 0 < schedule(9, steps=10, warmup_steps=0) < 0.05
+
+
+def test_weights_whose_channels_lie_last_go_without_the_fused_kernel():
+    linear, conv = torch.nn.Linear(3, 2), torch.nn.Conv2d(2, 2, 3).to(memory_format=torch.channels_last)
+    groups = parameter_groups([*linear.parameters(), conv.weight], {linear.bias: 0.5})
+    found = {(group["scale"], group["fused"]): group["params"] for group in groups}
+    assert found[1.0, True] == [linear.weight]
+    assert found[0.5, True] == [linear.bias]
+    assert found[1.0, False] == [conv.weight]
+
+
+def test_every_group_is_updated_as_adamw_does():
+    torch.manual_seed(0)
+    conv = torch.nn.Conv2d(2, 3, 3).to(memory_format=torch.channels_last)
+    plain = torch.nn.Conv2d(2, 3, 3)
+    plain.load_state_dict(conv.state_dict())
+    ours = torch.optim.AdamW(parameter_groups(list(conv.parameters()), {}), lr=0.1, weight_decay=0.02)
+    reference = torch.optim.AdamW(plain.parameters(), lr=0.1, weight_decay=0.02, foreach=False)
+    for _ in range(5):
+        pixels = torch.randn(4, 2, 5, 5)
+        for module, optimizer in ((conv, ours), (plain, reference)):
+            optimizer.zero_grad()
+            module(pixels).square().sum().backward()
+            optimizer.step()
+    assert torch.allclose(conv.weight, plain.weight, atol=1e-5)
+    assert torch.allclose(conv.bias, plain.bias, atol=1e-5)

@@ -157,7 +157,6 @@ def _optimizers(task: Task[Batch], params: TrainParams, rates: Rates) -> list[Op
     dense = [value for value in task.module.parameters() if value.requires_grad and all(value is not t for t in table)]
     scales = {value: scale for encoder in hf_encoders(task.module) for value, scale in encoder.rate_scales()}
     groups = parameter_groups(dense, scales)
-    # Not fused: that one takes no notice of how weights lie in memory, so a resumed run would end with other bytes.
     adamw = torch.optim.AdamW(groups, lr=rates.dense, weight_decay=params.weight_decay)
     return [adamw, RowwiseAdagrad(table, lr=rates.table)] if table else [adamw]
 
