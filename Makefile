@@ -48,8 +48,8 @@ study: setup ## the claims put to the test: variants and peers at the same budge
 	dvc repro fetch
 	unimr study
 
-test: setup ## run the tests, two files at a time (minutes)
-	python -m pytest --numprocesses 2 --no-loadscope-reorder
+test: setup ## run the tests, two files at a time with a thread each (minutes)
+	UNIMR_THREADS=1 python -m pytest --numprocesses 2 --no-loadscope-reorder
 
 test-slow: setup ## run the long tests too: a hundred kills
 	python -m pytest -m "slow or not slow"
