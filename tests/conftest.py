@@ -12,7 +12,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from tests.system.checkout import Project, checkout, commit
 
-# As the command line does: threads that spin while they wait starve each other on a busy machine.
+# Tests run side by side: threads that spin while they wait would starve each other.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # A shell has what it starts in the background ignore Ctrl-C, and so would all that the tests start and interrupt.

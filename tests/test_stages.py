@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import ast
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -42,26 +41,3 @@ def test_a_failure_on_the_command_line_is_one_paragraph_and_status_1(tmp_path):
     assert done.stderr.startswith("Error: There is no stage 'trian'.")
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
-
-
-WAITS = """
-import os, sys
-from pathlib import Path
-from unimr.errors import UnimrError
-from unimr.stages import run_stage
-try:
-    run_stage("prepare", Path())
-except UnimrError:
-    pass
-print(os.environ["OMP_WAIT_POLICY"], "torch" in sys.modules)
-"""
-
-
-@pytest.mark.parametrize(("given", "found"), [({}, "PASSIVE False"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE False")])
-def test_threads_of_a_stage_wait_without_a_core_unless_the_user_says_otherwise(tmp_path, given, found):
-    """It counts only if it is said before torch is there."""
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"} | given
-    done = subprocess.run(
-        [sys.executable, "-c", WAITS], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == found

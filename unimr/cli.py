@@ -19,8 +19,6 @@ from unimr.errors import UnimrError
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-# Threads that wait must sleep: spinning ones starve each other as soon as anything else runs on the machine.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # Large tensors in huge pages: a step of training touches hundreds of MB.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
@@ -88,6 +86,9 @@ def serve(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port.")] = None,
 ) -> None:
     """Serve the search and its page; see `serve` in params.yaml. SIGTERM and Ctrl-C finish what was accepted."""
+    # Between requests threads sleep: those that wait busily take the cores from what reads and answers them. Not so
+    # while training, where the next piece of work comes at once and waking takes longer than it does.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from unimr.config import load_params
     from unimr.service.server import serve as serve_index
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import importlib
 import logging
-import os
 import time
 from pathlib import Path
 
@@ -43,20 +42,9 @@ def run_stage(name: str, root: Path) -> None:
     if name not in STAGES:
         raise UnimrError(f"There is no stage {name!r}. Stages: {', '.join(STAGES)}.")
     die_with_parent()
-    _share_the_machine()
+    gc.set_threshold(GARBAGE_OBJECTS)
     params = load_params(root)
     module, function = STAGES[name].split(":")
     started = time.perf_counter()
     getattr(importlib.import_module(module), function)(params, root)
     log.info("%s: done in %.1f s (profile %s)", name, time.perf_counter() - started, params.profile)
-
-
-def _share_the_machine() -> None:
-    """Let threads wait without keeping a core busy, and collect garbage less often; call it before torch is imported.
-
-    Where others use the cores, a thread that waits busily takes the turn of the one that it waits for. On two cores a
-    step of `train_nlu` took 0.93 s instead of 1.60 with two busy processes beside it, and 0.56 s instead of 0.50 with
-    none. No result depends on how threads wait.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    gc.set_threshold(GARBAGE_OBJECTS)
