@@ -80,6 +80,16 @@ def test_the_final_model_loads_without_the_checkpoints_it_came_from(done, checkp
     assert (done / "metrics" / "evaluation.json").exists()
 
 
+def test_a_stage_is_decided_by_the_checkpoints_it_names_and_by_no_other_folder(checkpoints, project, monkeypatch):
+    """A tokenizer that comes with its encoder has no name, which is no word for the folder one stands in."""
+    asked = []
+    monkeypatch.setattr("unimr.training.stages.folder_hash", lambda name: asked.append(name) or name)
+    text, image = str(checkpoints / "xlm-roberta"), str(checkpoints / "siglip")
+    configure(project, {"kind": "hf", "name": text}, {"kind": "hf", "name": image, "image_size": 16})
+    run_stage("train_image", project)
+    assert sorted(asked) == sorted([text, image])
+
+
 def test_a_frozen_tower_comes_out_as_it_went_in_and_its_projection_does_not(done, checkpoints):
     before = load_file(checkpoints / "siglip" / "model.safetensors")
     tower = {name.removeprefix("vision_model."): value for name, value in before.items() if "vision_model" in name}

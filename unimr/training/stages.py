@@ -214,7 +214,8 @@ def _named(params: Params) -> list[str]:
     model, teacher = params.model, params.train_text.teacher
     pretrained = [part for part in (model.text, model.image) if isinstance(part, PretrainedParams)]
     tokenizer = [model.text.tokenizer] if isinstance(model.text, HfTextParams) else []
-    return [part.name for part in pretrained] + tokenizer + ([teacher.name] if teacher else [])
+    named = [part.name for part in pretrained] + tokenizer + ([teacher.name] if teacher else [])
+    return [name for name in named if name]  # none: an encoder from scratch, a tokenizer that comes with its encoder
 
 
 def _hash_of_files(paths: list[Path]) -> str:
