@@ -7,7 +7,7 @@ import sys
 
 from rich.console import Console
 
-from unimr.processes import die_with_parent
+from unimr.processes import end_after_parent
 
 
 def end_with_worker() -> None:
@@ -17,7 +17,7 @@ def end_with_worker() -> None:
     at the first line that nobody reads any more, and that line is the one that says that the run has crashed: the
     server would never hear of it.
     """
-    die_with_parent()
+    end_after_parent()
     Console.on_broken_pipe = _print_no_more  # type: ignore[method-assign]  # Prefect makes its consoles itself
 
 

@@ -23,6 +23,28 @@ die_with_parent()
 print("ready", flush=True)
 time.sleep(60)
 """
+THREADS = """
+import subprocess, sys, threading, time
+for _ in range(8):
+    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+subprocess.Popen([sys.executable, "-c", sys.argv[1]])
+time.sleep(60)
+"""
+COUNTING = """
+import signal, time
+from unimr.processes import end_after_parent
+told = []
+signal.signal(signal.SIGTERM, lambda *_: told.append(1))
+end_after_parent()
+end_after_parent()
+print("ready", flush=True)
+end = time.monotonic() + 30
+while time.monotonic() < end:
+    time.sleep(0.0005)
+    if told:
+        end = min(end, time.monotonic() + 0.3)
+print(len(told), flush=True)
+"""
 ADOPTING = """
 import os, subprocess, sys
 from unimr.processes import adopt_orphans
@@ -69,6 +91,15 @@ def test_a_process_whose_parent_is_killed_ends_too():
         while not is_gone(int(lines[0])) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert is_gone(int(lines[0]))
+
+
+@linux
+def test_a_process_whose_parent_of_many_threads_is_killed_is_told_once():
+    for _ in range(3):
+        with subprocess.Popen([sys.executable, "-c", THREADS, COUNTING], stdout=subprocess.PIPE, text=True) as parent:
+            assert parent.stdout.readline() == "ready\n"
+            parent.send_signal(signal.SIGKILL)
+            assert parent.stdout.readline() == "1\n"
 
 
 @linux
