@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from typing import Any
@@ -11,9 +10,6 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.system.checkout import Project, checkout, commit
-
-# Tests run side by side: threads that spin while they wait would starve each other.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # A shell has what it starts in the background ignore Ctrl-C, and so would all that the tests start and interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -86,9 +86,6 @@ def serve(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port.")] = None,
 ) -> None:
     """Serve the search and its page; see `serve` in params.yaml. SIGTERM and Ctrl-C finish what was accepted."""
-    # Between requests threads sleep: those that wait busily take the cores from what reads and answers them. Not so
-    # while training, where the next piece of work comes at once and waking takes longer than it does.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from unimr.config import load_params
     from unimr.service.server import serve as serve_index
 

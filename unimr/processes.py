@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import os
-import select
 import signal
 import sys
 import threading
+import time
 from functools import cache
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # of mallopt(3)
+LOOK_SECONDS = 0.2
+"""Between two looks for the parent."""
 
 
 def die_with_parent(number: signal.Signals = signal.SIGTERM) -> None:
@@ -27,15 +29,12 @@ def end_after_parent() -> None:
     With `die_with_parent` it comes at the end of every thread of the parent that the process is handed on to, so twice
     within a millisecond. Where SIGTERM raises an exception, the second one strikes what the first has made tidy up.
     """
-    if sys.platform == "linux":
-        parent = os.pidfd_open(os.getppid())
-        threading.Thread(target=_end_after, args=(parent,), name="end after parent", daemon=True).start()
+    threading.Thread(target=_end_after, args=(os.getppid(),), name="end after parent", daemon=True).start()
 
 
-def _end_after(process: int) -> None:
-    gone = select.poll()
-    gone.register(process, select.POLLIN)
-    gone.poll()
+def _end_after(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(LOOK_SECONDS)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
