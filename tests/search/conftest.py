@@ -24,3 +24,7 @@ def published_root(tmp_path_factory) -> Path:
 def engine(published_root):
     with SearchEngine.open(published_root, load=lambda folder: WordEncoder()) as opened:
         yield opened
+
+
+def titles(answer) -> list[str]:
+    return [hit.title for hit in answer.hits]
