@@ -21,7 +21,8 @@ from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_se
 from prefect.testing.utilities import prefect_test_harness
 
 from flows import deploy
-from flows.deploy import Deployment, ensure_deployment
+from flows.deploy import ensure_deployment
+from flows.deployments import Deployment
 from tests.system.checkout import checkout
 from unimr.config import load_params
 

@@ -15,6 +15,7 @@ from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 from prefect.states import Running, Scheduled
 
 from flows import deploy
+from flows.automations import HEARTBEAT
 from unimr.errors import UnimrError
 
 from .conftest import wait_until
@@ -167,7 +168,7 @@ def test_a_run_that_is_said_to_go_on_has_to_give_a_sign_of_life_from_now_on(depl
     deploy.deploy()
 
     def waited_for():
-        found = {"filter": {"event": {"name": [deploy.HEARTBEAT]}}}
+        found = {"filter": {"event": {"name": [HEARTBEAT]}}}
         events = deployed.request("POST", "/events/filter", json=found).json()["events"]
         return {each["resource"]["prefect.resource.id"] for each in events} & {f"prefect.flow-run.{x.id}" for x in runs}
 

@@ -21,7 +21,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, LogFi
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelling, Crashed
 
-from flows.deploy import LOST
+from flows.automations import LOST
 from flows.overrides import overridden
 from tests.system.checkout import Project
 from unimr.config import load_params

@@ -12,9 +12,9 @@ import pytest
 from unimr.files import read_json
 from unimr.index.publish import PUBLISHED, current_version, versions_folder
 from unimr.monitoring.monitor import DRIFT, FOLDER, HISTORY, LOOKED_AT, METRICS, PAGE, look, run
+from unimr.monitoring.outcome import Watch, described, small
 from unimr.monitoring.page import write_page
 from unimr.monitoring.report import preset_alarms
-from unimr.monitoring.watch import Watch, described, small
 from unimr.search.engine import SearchEngine
 
 from ..index.small_index import word_encoder

@@ -14,9 +14,10 @@ from unimr.files import read_json, write_json
 from unimr.index.build import build
 from unimr.index.embed import embed
 from unimr.index.publish import current_version, rollback
+from unimr.monitoring.outcome import Watch
 from unimr.monitoring.reference import DEPTH, REFERENCES, Reference, results_of
 from unimr.monitoring.traffic import QUERIES_AT_A_TIME
-from unimr.monitoring.watch import Watch, watch
+from unimr.monitoring.watch import watch
 from unimr.search.engine import SearchEngine
 
 from ..index.small_index import VERSION, WordEncoder, index_params, params, word_encoder, write_tables

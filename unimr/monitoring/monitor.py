@@ -15,8 +15,9 @@ from typing import Any
 
 from unimr.files import write_json, write_text
 from unimr.index.encoder import Encoder
+from unimr.monitoring.outcome import Watch
 from unimr.monitoring.page import write_page
-from unimr.monitoring.watch import Watch, watch
+from unimr.monitoring.watch import watch
 from unimr.params import Params
 from unimr.search.engine import load_retriever
 

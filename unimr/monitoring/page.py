@@ -7,7 +7,7 @@ from typing import Any
 
 from unimr.files import write_text
 from unimr.monitoring.drift import Comparison
-from unimr.monitoring.watch import Watch, shown, small
+from unimr.monitoring.outcome import Watch, shown, small
 from unimr.pages import page_template
 
 HEADLINES = {"drift": "Act", "quiet": "Nothing to do", "unsure": "Not decided"}

@@ -25,8 +25,8 @@ from evidently.tests import gt
 from evidently.ui.workspace import Workspace
 
 from unimr.monitoring.drift import Comparison
+from unimr.monitoring.outcome import Watch
 from unimr.monitoring.traffic import Traffic
-from unimr.monitoring.watch import Watch
 
 PROJECT = "unimr traffic"
 NUMBERS = ("confidence", "similarity", "margin", "zero_results", "unknown_words", "unknown_ngrams")
