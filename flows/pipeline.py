@@ -32,7 +32,7 @@ class PipelineParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    profile: Literal["", "demo", "ci", "gpu", "photos", "paper", "study", "study_photos"] = Field(
+    profile: Literal["", "demo", "ci", "gpu", "photos", "paper", "study", "study_catalogue", "study_photos"] = Field(
         default="", description="For this run alone. Empty: the one that params.yaml names."
     )
     last_stage: Stage = Field(default="monitor", description="Stop after this stage.")

@@ -13,7 +13,7 @@ PROJECT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-@pytest.mark.parametrize("profile", ["study", "photos", "study_photos"])
+@pytest.mark.parametrize("profile", ["study", "photos", "study_catalogue", "study_photos"])
 def test_every_variant_spends_its_budget(name, profile):
     params = variant_params(PROJECT, profile, name, 3)
     budget = VARIANTS[name].budgets * budget_of(load_params(PROJECT, {"profile": profile}))
